@@ -1,0 +1,84 @@
+"""From a quantized Flax network to the integer model."""
+
+import dataclasses
+
+import numpy as np
+
+from akida_jax.layers import (
+    Convolutional,
+    FullyConnected,
+    InputConvolutional,
+    SeparableConvolutional,
+    Specification,
+)
+from akida_jax.limits import Fault, ModelError, find_faults
+from akida_jax.model import Model
+from akida_jax.quant.architecture import InputData
+from akida_jax.quant.layers import LayerIntegers, QuantizedLayer
+from akida_jax.quant.networks import Sequential
+from akida_jax.variables import find_register_faults
+
+_SPECIFICATIONS: dict[str, type] = {
+    "input_conv": InputConvolutional,
+    "conv": Convolutional,
+    "separable": SeparableConvolutional,
+    "dense": FullyConnected,
+}
+
+
+def convert(network: Sequential) -> Model:
+    """Return the integer model that a quantized network computes.
+
+    The integers are those of the network's own forward pass: for every input
+    ``convert(network).forward(x) == network.forward(x)``, potential by potential.
+
+    Raises:
+      ValueError: if the network is not quantized or a parameter is not finite.
+      ModelError: with every fault at once: a layer that the chip does not have, a
+        threshold or step that does not fit its register (layer and filter named).
+    """
+    if not isinstance(network, Sequential):
+        raise ValueError(
+            f"convert takes an akida_jax.quant.Sequential, got {type(network).__name__}"
+        )
+    if not network.quantized:
+        raise ValueError("the network is a float network; apply quant.quantize first")
+    _check_finite(network)
+    registers = network.layers[0].precision.registers
+    specs = [_specify(layer) for layer in network.layers]
+    first = [network.input] if isinstance(network.input, InputData) else []
+    faults = find_faults([*first, *specs])
+    variables = {}
+    for spec, integers in zip(specs, network.integers(), strict=True):
+        threshold, raw_step = map(np.asarray, integers.firing)
+        is_input = isinstance(spec, InputConvolutional)
+        found = find_register_faults(threshold, raw_step, is_input, registers)
+        faults += [Fault(str(spec.name), what, remedy) for what, remedy in found]
+        variables[str(spec.name)] = _variables(integers, registers.step_fraction_bits)
+    if faults:
+        raise ModelError(faults)
+    return Model([*first, *specs], variables, registers=registers)
+
+
+def _specify(layer: QuantizedLayer) -> Specification:
+    fields = {f.name: getattr(layer.spec, f.name) for f in dataclasses.fields(layer.spec)}
+    # A quantized network may be described by specifications already; its widths rule.
+    fields |= {"weight_bits": layer.precision.weight_bits, "act_bits": layer.precision.act_bits}
+    return _SPECIFICATIONS[layer.spec.kind](**fields)
+
+
+def _variables(integers: LayerIntegers, fraction_bits: int) -> dict[str, np.ndarray]:
+    kernels = {k: np.asarray(w.levels).astype(np.int8) for k, w in integers.weights.items()}
+    step = np.asarray(integers.firing.raw_step) / 2**fraction_bits
+    threshold = np.asarray(integers.firing.threshold)
+    return {**kernels, "threshold": threshold, "step": step.astype(np.float32)}
+
+
+def _check_finite(network: Sequential) -> None:
+    for layer in network.layers:
+        for name in (*layer.spec.kernel_shapes(layer.in_shape), "bias", "step"):
+            if not np.isfinite(np.asarray(getattr(layer, name)[...])).all():
+                raise ValueError(
+                    f"layer {layer.spec.name!r}: {name} has values that are not finite; "
+                    "the training has diverged, lower its learning rate"
+                )

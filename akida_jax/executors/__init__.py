@@ -1,0 +1,39 @@
+"""Executors: ways to compute the same integers.
+
+Each is a function from a layer's program and its input levels (float32) to the pooled
+int32 potentials; they differ in speed only.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, UInt8
+
+from akida_jax.executors.dense import dense_potentials
+from akida_jax.executors.event import DEFAULT_CAPACITY, event_potentials
+from akida_jax.programs import LayerProgram, Programs
+
+__all__ = [
+    "DEFAULT_CAPACITY",
+    "EXECUTORS",
+    "Potentials",
+    "dense_potentials",
+    "event_potentials",
+    "run_layers",
+]
+
+Potentials = Callable[[LayerProgram, Float[Array, "n h w c"]], Int32[Array, "n ho wo f"]]
+
+EXECUTORS: dict[str, Potentials] = {"dense": dense_potentials, "event": event_potentials}
+"""By the name that `Model.forward` takes."""
+
+
+def run_layers(
+    programs: Programs, x: UInt8[Array, "n h w c"], potentials: Potentials
+) -> tuple[list[Float[Array, "n h w c"]], Int32[Array, "n ho wo f"]]:
+    """Run all layers; return the input levels of each and the last potentials."""
+    inputs = [x.astype(jnp.float32)]
+    for program in programs[:-1]:
+        levels = program.fire(potentials(program, inputs[-1]))
+        inputs.append(levels.astype(jnp.float32))
+    return inputs, potentials(programs[-1], inputs[-1])

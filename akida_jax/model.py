@@ -1,0 +1,282 @@
+"""The integer model: layers, their integers, and how to run them."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32, Int64, UInt8
+
+from akida_jax.activity import Activity, LayerActivity, count_operations, synaptic_operations
+from akida_jax.executors import EXECUTORS, run_layers
+from akida_jax.layers import InputData, Specification
+from akida_jax.limits import Fault, ModelError, find_faults
+from akida_jax.programs import Programs
+from akida_jax.quant.activations import activation_limit
+from akida_jax.quant.architecture import Shape, name_layers
+from akida_jax.quant.registers import AKIDA_1, Registers
+from akida_jax.summary import summarize
+from akida_jax.variables import (
+    LayerVariables,
+    blank_variables,
+    find_variable_faults,
+    freeze,
+    make_program,
+)
+
+BATCH = 64
+"""Inputs that run in one call; larger batches run in pieces, to bound memory."""
+
+
+class Model:
+    """A sequential network of integers, as the chip runs it. Immutable.
+
+    Attributes:
+      layers: specifications in order, each with a name.
+      registers: register widths that thresholds and steps must fit.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[InputData | Specification],
+        variables: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+        *,
+        registers: Registers = AKIDA_1,
+    ):
+        """Check the layers against the chip and hold their variables.
+
+        Args:
+          layers: specifications; the first is `InputData` or `InputConvolutional`.
+          variables: per layer name what `variables` returns; a layer left out has
+            weights and thresholds 0 and steps 1.
+          registers: register widths.
+
+        Raises:
+          ModelError: with every fault of the layers at once, or every fault of the
+            variables at once.
+        """
+        if not layers:
+            raise ModelError([Fault("model", "no layers", "begin with an input layer")])
+        self.layers = name_layers(layers)
+        self.registers = registers
+        faults = find_faults(self.layers)
+        if not faults and not self._computing():
+            faults = [Fault(str(self.layers[0].name), "no layer behind the input", "add one")]
+        if faults:
+            raise ModelError(faults)
+        self._variables = self._check_variables(variables or {})
+
+    @property
+    def input_shape(self) -> Shape:
+        """Height, width and channels of the input."""
+        return self.layers[0].input_shape  # type: ignore[union-attr]
+
+    @property
+    def input_bits(self) -> int:
+        """Inputs lie in ``[0, 2**input_bits - 1]``."""
+        return self.layers[0].input_bits  # type: ignore[union-attr]
+
+    @property
+    def output_shape(self) -> Shape:
+        """Height, width and channels of the output."""
+        return [spec.out_shape(shape) for spec, shape, _ in self._computing()][-1]
+
+    @property
+    def variables(self) -> dict[str, LayerVariables]:
+        """Read-only arrays by layer and variable name.
+
+        ``kernel`` int8 in HWIO order (``kh kw 1 c`` for the depthwise kernel of a
+        separable layer, ``1 1 inputs units`` for a fully connected one), ``pointwise``
+        int8 (IO), ``threshold`` int32 and ``step`` float32 per filter. Steps are what
+        the register holds: truncated to 1/16.
+        """
+        return {name: dict(layer) for name, layer in self._variables.items()}
+
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is loaded onto the chip: pytrees, for use inside other jitted functions."""
+        return tuple(
+            make_program(spec, shape, bits, self._variables[str(spec.name)], self.registers)
+            for spec, shape, bits in self._computing()
+        )
+
+    def with_variables(self, variables: Mapping[str, Mapping[str, np.ndarray]]) -> "Model":
+        """Return a model in which the given variables replace the present ones.
+
+        Raises:
+          ModelError: for an unknown name, a wrong shape or dtype, or a value out of
+            range; all of them at once.
+        """
+        merged: dict[str, dict] = {name: dict(layer) for name, layer in self._variables.items()}
+        for name, layer in variables.items():
+            merged[name] = {**merged.get(name, {}), **layer}
+        return Model(self.layers, merged, registers=self.registers)
+
+    def forward(self, x: UInt8[Array, "n h w c"], executor: str = "auto") -> np.ndarray:
+        """Return the last layer's integers, (n, h, w, c).
+
+        Args:
+          x: unsigned integers in ``[0, 2**input_bits - 1]``.
+          executor: "dense", "event" or "auto"; every one gives the same integers.
+
+        Returns:
+          int32 potentials if the last layer has no activation, else uint8 levels.
+
+        Raises:
+          ValueError: for a wrong shape, dtype or range, or an unknown executor.
+        """
+        potentials = self._potentials(x, executor)
+        last = self.programs[-1]
+        if not last.spec.activation:
+            return potentials
+        return np.asarray(_fire(last, potentials)).astype(np.uint8)
+
+    def predict(
+        self, x: UInt8[Array, "n h w c"], executor: str = "auto"
+    ) -> Float32[np.ndarray, "n ..."]:
+        """Return logits: ``(potential - threshold) / step`` of the last layer.
+
+        Shape (n, units) if the output is 1x1, else (n, h, w, c).
+        """
+        potentials = self._potentials(x, executor)
+        last = self._variables[str(self.layers[-1].name)]
+        logits = (potentials - last["threshold"]).astype(np.float32) / last["step"]
+        return logits.reshape(len(logits), -1) if logits.shape[1:3] == (1, 1) else logits
+
+    def predict_classes(
+        self, x: UInt8[Array, "n h w c"], executor: str = "auto"
+    ) -> Int64[np.ndarray, " n"]:
+        """Return the index of the largest logit of each input; the first, if equal."""
+        return self.predict(x, executor).argmax(-1)
+
+    def evaluate(self, x: UInt8[Array, "n h w c"], labels, executor: str = "auto") -> float:
+        """Return the share of inputs whose predicted class is the label.
+
+        Raises:
+          ValueError: if there are no inputs, or not one label for each.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (len(x),) or not len(x):
+            raise ValueError(
+                f"evaluate needs one label for each of {len(x)} inputs, got {labels.shape}"
+            )
+        return float((self.predict_classes(x, executor) == labels).mean())
+
+    def activity(self, x: UInt8[Array, "n h w c"], executor: str = "auto") -> Activity:
+        """Count events and synaptic operations of every layer, exactly."""
+        potentials = EXECUTORS[self._executor(executor)]
+        events: list[int] = []
+        operations = [0] * len(self.programs)
+        for piece, count in self._pieces(x):
+            counted, last = _count(self.programs, piece, potentials)
+            totals = [int(np.asarray(e)[:count].astype(np.int64).sum()) for e, _ in counted]
+            totals.append(int((np.asarray(last)[:count] != 0).sum()))
+            events = [a + b for a, b in zip(events or [0] * len(totals), totals, strict=True)]
+            for i, (program, (_, taps)) in enumerate(zip(self.programs, counted, strict=True)):
+                operations[i] += synaptic_operations(program, np.asarray(taps)[:count])
+        layers = {}
+        for i, (spec, shape, _) in enumerate(self._computing()):
+            layers[str(spec.name)] = LayerActivity(
+                samples=len(x),
+                events_in=events[i],
+                events_out=events[i + 1],
+                values_out=len(x) * int(np.prod(spec.out_shape(shape))),
+                synaptic_operations=operations[i],
+                macs=len(x) * spec.macs(shape),
+            )
+        return Activity(layers)
+
+    def summary(self) -> str:
+        """Return a table of the layers: shapes, bits, weights, operations."""
+        return summarize(self._computing(), self.layers[0])
+
+    def __repr__(self) -> str:
+        return f"Model({len(self.layers)} layers, input {self.input_shape})"
+
+    def _computing(self) -> list[tuple[Specification, Shape, int]]:
+        """Return each computing layer with the shape and bits of its input."""
+        shape, bits = self.input_shape, self.input_bits
+        result = []
+        for spec in self.layers:
+            if not isinstance(spec, InputData):
+                result.append((spec, shape, bits))
+                shape, bits = spec.out_shape(shape), spec.act_bits  # type: ignore[union-attr]
+        return result  # type: ignore[return-value]
+
+    def _check_variables(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, LayerVariables]:
+        layers = {str(spec.name): (spec, shape, bits) for spec, shape, bits in self._computing()}
+        faults = [
+            Fault(name, "no such layer", f"the layers are {', '.join(layers)}")
+            for name in given
+            if name not in layers
+        ]
+        checked = {}
+        for name, (spec, shape, bits) in layers.items():
+            blank = blank_variables(spec, shape)
+            arrays = {key: np.asarray(value) for key, value in given.get(name, {}).items()}
+            values = {**blank, **arrays}
+            found = find_variable_faults(spec, shape, bits, values, self.registers)
+            faults += found
+            if not found:
+                checked[name] = freeze(values, self.registers)
+        if faults:
+            raise ModelError(faults)
+        return checked
+
+    def _potentials(self, x, executor: str) -> np.ndarray:
+        potentials = EXECUTORS[self._executor(executor)]
+        pieces = [
+            np.asarray(_run(self.programs, piece, potentials))[:count]
+            for piece, count in self._pieces(x)
+        ]
+        return np.concatenate(pieces)
+
+    def _executor(self, name: str) -> str:
+        if name != "auto" and name not in EXECUTORS:
+            raise ValueError(f"unknown executor {name!r}; choose from {', '.join(EXECUTORS)}, auto")
+        return "dense" if name == "auto" else name
+
+    def _pieces(self, x) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield batches of few distinct sizes, filled up with zeros, and their counts."""
+        x = self._check_input(x)
+        for start in range(0, max(len(x), 1), BATCH):
+            piece = x[start : start + BATCH]
+            size = min(BATCH, 1 << max(len(piece) - 1, 0).bit_length())
+            filled = np.zeros((size, *x.shape[1:]), x.dtype)
+            filled[: len(piece)] = piece
+            yield filled, len(piece)
+
+    def _check_input(self, x) -> np.ndarray:
+        x = np.asarray(x)
+        name, limit = self.layers[0].name, activation_limit(self.input_bits)
+        shape = ", ".join(map(str, self.input_shape))
+        if x.ndim != 4 or x.shape[1:] != tuple(self.input_shape):
+            raise ValueError(f"layer {name!r} takes inputs of shape (n, {shape}), got {x.shape}")
+        if x.dtype != np.uint8:
+            raise ValueError(f"layer {name!r} takes uint8 inputs, got {x.dtype}; cast them")
+        if x.size and x.max() > limit:
+            raise ValueError(
+                f"layer {name!r} takes {self.input_bits}-bit inputs in 0..{limit}, "
+                f"got {x.max()}; clip or rescale them"
+            )
+        return x
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _run(programs: Programs, x: Array, potentials: Callable) -> Array:
+    return run_layers(programs, x, potentials)[1]
+
+
+@jax.jit
+def _fire(program, potentials: Array) -> Array:
+    return program.fire(jnp.asarray(potentials))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _count(programs: Programs, x: Array, potentials: Callable) -> tuple[list, Array]:
+    inputs, last = run_layers(programs, x, potentials)
+    counted = [count_operations(p, levels) for p, levels in zip(programs, inputs, strict=True)]
+    final = programs[-1].fire(last) if programs[-1].spec.activation else last
+    return counted, final

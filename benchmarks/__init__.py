@@ -1,0 +1,1 @@
+"""Speed measurements: ratios, side by side, compile time apart."""

@@ -1,0 +1,53 @@
+"""Number grids, straight-through gradients and quantized Flax layers.
+
+Knows arithmetic, not chips: a float network (`Sequential` of layer descriptions) is
+trained, turned into its quantized twin (`quantize`) and trained again. The twin's forward
+pass carries integers, derived by rules that no compiler can change (`exact`).
+"""
+
+if __name__ != "akida_jax.quant":
+    raise ImportError("quant is a part of akida_jax: import it as akida_jax.quant")
+
+from akida_jax.quant.activations import (
+    activate,
+    activation_limit,
+    derive_firing,
+    fake_activation,
+)
+from akida_jax.quant.architecture import Conv, Dense, InputConv, InputData, SeparableConv
+from akida_jax.quant.exact import Scale, floor_ratio, snap
+from akida_jax.quant.layers import FloatLayer, Precision, QuantizedLayer, Step
+from akida_jax.quant.networks import Sequential
+from akida_jax.quant.registers import AKIDA_1, Registers
+from akida_jax.quant.straight_through import straight_through
+from akida_jax.quant.twins import Rule, quantize
+from akida_jax.quant.weights import WeightQuantizer, fake_levels, quantize_weights, weight_limit
+
+__all__ = [
+    "AKIDA_1",
+    "Conv",
+    "Dense",
+    "FloatLayer",
+    "InputConv",
+    "InputData",
+    "Precision",
+    "QuantizedLayer",
+    "Registers",
+    "Rule",
+    "Scale",
+    "SeparableConv",
+    "Sequential",
+    "Step",
+    "WeightQuantizer",
+    "activate",
+    "activation_limit",
+    "derive_firing",
+    "fake_activation",
+    "fake_levels",
+    "floor_ratio",
+    "quantize",
+    "quantize_weights",
+    "snap",
+    "straight_through",
+    "weight_limit",
+]

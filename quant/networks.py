@@ -1,0 +1,147 @@
+"""Sequential networks of float or quantized layers, fed with the integers of the input."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int32, UInt8
+
+from akida_jax.quant.activations import activate, activation_limit
+from akida_jax.quant.architecture import InputConv, InputData, Layer, Shape, name_layers
+from akida_jax.quant.exact import Scale, snap
+from akida_jax.quant.layers import FloatLayer, LayerIntegers, QuantizedLayer, step_value
+
+
+class Sequential(nnx.Module):
+    """A network of one layer after another, float or quantized as a whole.
+
+    ``network(x)`` takes the same unsigned integers in either form and returns float32
+    logits, or, where the last layer has an activation, its activations.
+
+    Attributes:
+      layers: the computing layers, in order.
+      input: the `InputData` or `InputConv` description the network begins with.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[InputData | Layer],
+        *,
+        rngs: nnx.Rngs,
+        batch_norm: bool = True,
+        input_scale: float | None = None,
+        input_shift: int = 0,
+    ):
+        """Build a float network; shapes follow from the first description.
+
+        Args:
+          layers: descriptions; the first is an `InputData` or an `InputConv`.
+          rngs: draws the weights.
+          batch_norm: normalize every layer that has an activation.
+          input_scale: input levels per unit of the float network,
+            ``x_int = input_scale * x_float + input_shift``; by default the levels span
+            an interval of length 1.
+          input_shift: input level of the float network's zero; with `InputConv` only.
+
+        Raises:
+          ValueError: if the first layer is no input layer, another one is, only the
+            last may go without activation, or names repeat.
+        """
+        named = name_layers(layers)
+        first = named[0] if named else None
+        if not isinstance(first, InputData | InputConv):
+            raise ValueError("a network must begin with InputData or an input convolution")
+        specs = [layer for layer in named if not isinstance(layer, InputData)]
+        _check_order(specs, isinstance(first, InputConv))
+        if input_shift and not isinstance(first, InputConv):
+            raise ValueError(f"layer {first.name!r} is InputData: input_shift must be 0")
+        self.input = first
+        self.input_scale = float(input_scale or activation_limit(first.input_bits))
+        self.input_shift = int(input_shift)
+        shape: Shape = first.input_shape
+        built = []
+        for spec in specs:
+            norm = batch_norm and spec.activation
+            built.append(FloatLayer(spec, shape, batch_norm=norm, rngs=rngs))
+            shape = spec.out_shape(shape)
+        self.layers: nnx.List = nnx.List(built)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the forward pass computes the chip's integers."""
+        return isinstance(self.layers[0], QuantizedLayer)
+
+    @property
+    def input_step(self) -> Scale:
+        """Real value of one input level, as the fixed-point path sees it."""
+        return snap(jnp.float32(1.0 / self.input_scale))
+
+    def __call__(
+        self, x: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], *, train: bool = False
+    ) -> Float[Array, "n ..."]:
+        """Return logits (or last activations) of shape (n, classes) for a dense head."""
+        for _, y in self.outputs(x, train=train):
+            x = y
+        return x.reshape(len(x), -1) if x.shape[1:3] == (1, 1) else x
+
+    def outputs(self, x: Array, *, train: bool = False) -> list[tuple[str, Array]]:
+        """Return every layer's name and output, in order."""
+        self._check_input(x)
+        x = x.astype(jnp.float32)
+        results = []
+        step = self.input_step.value
+        for index, layer in enumerate(self.layers):
+            shift = self.input_shift if index == 0 else 0
+            if isinstance(layer, QuantizedLayer):
+                x = layer(x, input_step=step, shift=shift)
+                step = step_value(layer.step[...])
+            else:
+                scale = self.input_scale if index == 0 else 1.0
+                x = layer(x, scale=scale, shift=shift, train=train)
+            results.append((layer.spec.name, x))
+        return results
+
+    def integers(self) -> list[LayerIntegers]:
+        """Return the integers of every layer of a quantized network."""
+        if not self.quantized:
+            raise ValueError("a float network has no integers; apply quant.quantize first")
+        step = self.input_step
+        result = []
+        for index, layer in enumerate(self.layers):
+            result.append(layer.integers(step, shift=self.input_shift if index == 0 else 0))
+            step = snap(jax.lax.stop_gradient(layer.step[...]))
+        return result
+
+    def forward(self, x: UInt8[Array, "n h w c"]) -> Int32[Array, "n ho wo f"]:
+        """Return the last layer's integers: potentials, or levels if it has an activation.
+
+        Bit for bit what `akida_jax.Model.forward` returns for the converted network.
+        """
+        self._check_input(x)
+        y = x.astype(jnp.float32)
+        for layer, integers in zip(self.layers, self.integers(), strict=True):
+            potentials = layer.potentials(y, integers)
+            if not layer.spec.activation:
+                return potentials
+            bits, registers = layer.precision.act_bits, layer.precision.registers
+            levels = activate(potentials, *integers.firing, bits=bits, registers=registers)
+            y = levels.astype(jnp.float32)
+        return levels
+
+    def _check_input(self, x: Array) -> None:
+        if x.ndim != 4 or x.shape[1:] != tuple(self.input.input_shape):
+            raise ValueError(
+                f"layer {self.input.name!r} takes inputs of shape (n, "
+                f"{', '.join(map(str, self.input.input_shape))}), got {x.shape}"
+            )
+
+
+def _check_order(specs: Sequence[Layer], begins_with_convolution: bool) -> None:
+    if not specs:
+        raise ValueError("a network needs at least one layer behind its input")
+    for index, spec in enumerate(specs):
+        if isinstance(spec, InputConv) and not (index == 0 and begins_with_convolution):
+            raise ValueError(f"layer {spec.name!r}: an input convolution must come first")
+        if not spec.activation and index < len(specs) - 1:
+            raise ValueError(f"layer {spec.name!r}: only the last layer may lack an activation")

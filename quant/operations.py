@@ -1,0 +1,104 @@
+"""Convolution and pooling on arrays, shared by training and by the executors.
+
+Activations are NHWC, kernels HWIO. All of it runs on float32; fed with integers, every
+result is exact as long as the sums of magnitudes stay below 2**24.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+EXACT_FLOAT32 = 2**24
+"""Integers up to this magnitude are float32 values, and so are their sums below it."""
+
+
+def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """Return (low, high) padding of the SAME rule: the odd element goes high.
+
+    Source: docs/hardware.md#padding.
+    """
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def output_size(size: int, window: int, stride: int, padding: str) -> int:
+    """Return the extent of a convolution or pooling along one axis."""
+    return -(-size // stride) if padding == "same" else (size - window) // stride + 1
+
+
+def pad_spatial(
+    x: Num[Array, "n h w c"], window: tuple[int, int], stride: tuple[int, int], value: float
+) -> Num[Array, "n hp wp c"]:
+    """Pad height and width for SAME windows with a constant."""
+    rows, columns = (
+        same_padding(x.shape[1 + i], window[i], stride[i]) for i in range(2)
+    )  # fmt: skip
+    return jnp.pad(x, ((0, 0), rows, columns, (0, 0)), constant_values=value)
+
+
+def convolve(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c f"],
+    *,
+    stride: int = 1,
+    padding: str = "same",
+    padding_value: float = 0,
+) -> Float[Array, "n ho wo f"]:
+    """Convolve with a dense kernel."""
+    if padding == "same":
+        x = pad_spatial(x, kernel.shape[:2], (stride, stride), padding_value)
+    if kernel.shape[:2] == (1, 1) and stride == 1:
+        return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+
+
+def convolve_depthwise(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw 1 c"], *, stride: int = 1
+) -> Float[Array, "n ho wo c"]:
+    """Convolve each channel with its own kernel, SAME padding.
+
+    One multiply-add per tap: a grouped convolution is several times slower on a CPU.
+    """
+    kh, kw = kernel.shape[:2]
+    rows, columns = (output_size(size, kh, stride, "same") for size in x.shape[1:3])
+    x = pad_spatial(x, (kh, kw), (stride, stride), 0)
+    total = jnp.zeros((), x.dtype)
+    for dy in range(kh):
+        for dx in range(kw):
+            stop = (dy + (rows - 1) * stride + 1, dx + (columns - 1) * stride + 1)
+            total = total + x[:, dy : stop[0] : stride, dx : stop[1] : stride] * kernel[dy, dx, 0]
+    return total
+
+
+def max_pool(
+    x: Num[Array, "n h w c"],
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    *,
+    padding: str = "same",
+) -> Num[Array, "n ho wo c"]:
+    """Take the largest value of each window; padding never wins."""
+    n, height, width, channels = x.shape
+    if size == stride and height % size[0] == 0 and width % size[1] == 0:
+        tiles = x.reshape(n, height // size[0], size[0], width // size[1], size[1], channels)
+        return tiles.max((2, 4))
+    lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    if padding == "same":
+        x = pad_spatial(x, size, stride, lowest)
+    rows, columns = ((x.shape[1 + i] - size[i]) // stride[i] + 1 for i in range(2))
+    windows = [
+        x[:, dy : dy + (rows - 1) * stride[0] + 1 : stride[0],
+          dx : dx + (columns - 1) * stride[1] + 1 : stride[1]]
+        for dy in range(size[0]) for dx in range(size[1])
+    ]  # fmt: skip
+    result = windows[0]
+    for window in windows[1:]:
+        result = jnp.maximum(result, window)
+    return result

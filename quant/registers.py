@@ -1,0 +1,38 @@
+"""Widths of the integer registers that a layer is programmed with."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Registers:
+    """Signed threshold and unsigned fixed-point step, each in bits.
+
+    The input layer has wider registers than the others.
+
+    Source: docs/hardware.md#registers.
+    """
+
+    threshold_bits: int
+    input_threshold_bits: int
+    step_integer_bits: int
+    input_step_integer_bits: int
+    step_fraction_bits: int
+
+    def threshold_limit(self, *, is_input: bool) -> int:
+        """Return the magnitude that a threshold must stay below."""
+        return 2 ** ((self.input_threshold_bits if is_input else self.threshold_bits) - 1)
+
+    def step_limit(self, *, is_input: bool) -> int:
+        """Return the value that a raw (fixed-point) step must stay below."""
+        integer = self.input_step_integer_bits if is_input else self.step_integer_bits
+        return 2 ** (integer + self.step_fraction_bits)
+
+
+AKIDA_1 = Registers(
+    threshold_bits=20,
+    input_threshold_bits=24,
+    step_integer_bits=16,
+    input_step_integer_bits=20,
+    step_fraction_bits=4,
+)
+"""Registers of the first Akida generation (AKD1000, AKD1500)."""
