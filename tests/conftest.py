@@ -1,0 +1,59 @@
+"""Fixtures and switches shared by all tests."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+_BESIDE = ROOT.parent / "shared" / "data"
+
+if "AKIDA_JAX_DATA" not in os.environ and _BESIDE.is_dir():
+    os.environ["AKIDA_JAX_DATA"] = str(_BESIDE)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite the files in tests/golden"
+    )
+
+
+@pytest.fixture
+def golden(request):
+    """Compare a text with tests/golden/NAME, or rewrite that file on request."""
+
+    def compare(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text + "\n")
+        assert path.read_text() == text + "\n"
+
+    return compare
+
+
+@pytest.fixture
+def rng():
+    """A generator with a fixed seed."""
+    return np.random.default_rng(20260801)
+
+
+@pytest.fixture
+def data_dir():
+    """Folder of real recordings; a test that needs it is skipped without it."""
+    folder = os.environ.get("AKIDA_JAX_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real recordings are not here: set AKIDA_JAX_DATA to their folder")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _strict_promotion(request):
+    """Run tests marked `integers` under strict dtype promotion."""
+    if request.node.get_closest_marker("integers"):
+        with jax.numpy_dtype_promotion("strict"):
+            yield
+    else:
+        yield

@@ -1,0 +1,266 @@
+"""Event-camera data sets, split into training and test recordings, and their frames."""
+
+import csv
+import dataclasses
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
+
+from akida_jax.events import (
+    GESTURE_NAMES,
+    build_frames,
+    cut_events,
+    gesture_trials,
+    read_bin,
+    read_gesture_labels,
+    synthetic_gestures,
+)
+
+#: Names that :func:`load_recordings` knows.
+EVENT_SETS = ("synthetic", "nmnist", "clips", "dvs-gesture")
+
+_VARIABLE = "AKIDA_JAX_DATA"
+_GESTURE_SOURCE = (
+    "DVS128 Gesture by Amir et al. (IBM, 2017, doi:10.1109/CVPR.2017.781), CC BY 4.0, from IBM "
+    "Research"
+)
+_NMNIST_SOURCE = (
+    "N-MNIST by Orchard et al. (2015, doi:10.3389/fnins.2015.00437), CC BY-SA 4.0, from "
+    "garrickorchard.com/datasets/n-mnist"
+)
+# Three movements of the camera of 100 ms each. Source: Orchard et al. 2015, section 2.
+_NMNIST_DURATION_US = 300_000
+_NMNIST_SENSOR = (34, 34)
+_DVS128_SENSOR = (128, 128)
+# The clips run for 1.45 s; 50 ms between training and test belong to neither.
+_CLIP_TRAIN_US = (0, 950_000)
+_CLIP_TEST_US = (1_000_000, 1_450_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class EventSplit:
+    """Recordings of one side of a data set.
+
+    Attributes:
+      recordings: arrays of ``EVENT_DTYPE``, time counted from the start of each.
+      labels: class of each.
+      durations_us: length of each; the last event may come earlier.
+    """
+
+    recordings: list[Shaped[np.ndarray, " events"]]
+    labels: Int32[np.ndarray, " recordings"]
+    durations_us: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class EventDataset:
+    """A data set of event recordings; ``sensor`` is its width and height in pixels."""
+
+    name: str
+    class_names: tuple[str, ...]
+    sensor: tuple[int, int]
+    train: EventSplit
+    test: EventSplit
+
+
+class EventFrames(NamedTuple):
+    """Event frames of both sides; ``test_recording`` says which recording each test frame is of."""
+
+    train_x: UInt8[np.ndarray, "train h w channels"]
+    train_y: Int32[np.ndarray, " train"]
+    test_x: UInt8[np.ndarray, "test h w channels"]
+    test_y: Int32[np.ndarray, " test"]
+    test_recording: Int32[np.ndarray, " test"]
+
+
+def _find_folder(
+    name: str, data_dir: str | os.PathLike[str] | None, usual: str, needed: str, source: str
+) -> pathlib.Path:
+    """Return the folder of a data set, having seen that ``needed`` lies in it."""
+    root = os.environ.get(_VARIABLE)
+    if data_dir is not None:
+        folder = pathlib.Path(data_dir)
+    elif root:
+        folder = pathlib.Path(root, usual)
+    else:
+        folder = pathlib.Path(f"${_VARIABLE}", usual)
+    if (folder / needed).exists():
+        return folder
+    state = f"now {root}" if root else "not set now"
+    raise FileNotFoundError(
+        f"data set '{name}': no {folder / needed}; pass its folder as data_dir, or set "
+        f"{_VARIABLE} ({state}) to the folder that holds {usual}. The data: {source}"
+    )
+
+
+def _load_synthetic(seed: int, n_train: int, n_test: int, duration_ms: float) -> EventDataset:
+    splits = []
+    # Even seeds train and odd seeds test, so no seed's test recordings train another's model.
+    for part_seed, n_per_class in ((2 * seed, n_train), (2 * seed + 1, n_test)):
+        recordings, labels = synthetic_gestures(
+            part_seed, n_per_class=n_per_class, duration_ms=duration_ms
+        )
+        durations_us = [round(duration_ms * 1000)] * len(recordings)
+        splits.append(EventSplit(recordings, labels, durations_us))
+    return EventDataset("synthetic", GESTURE_NAMES, _DVS128_SENSOR, *splits)
+
+
+def _load_nmnist(data_dir: str | os.PathLike[str] | None) -> EventDataset:
+    splits = []
+    for part in ("Train", "Test"):
+        folder = _find_folder("nmnist", data_dir, "nmnist_small", part, _NMNIST_SOURCE) / part
+        files = [
+            (digit, file) for digit in range(10) for file in sorted(folder.glob(f"{digit}/*.bin"))
+        ]
+        if not files:
+            raise FileNotFoundError(
+                f"data set 'nmnist': no files {folder}/0/*.bin to {folder}/9/*.bin. The data: "
+                f"{_NMNIST_SOURCE}"
+            )
+        recordings = [read_bin(file, _NMNIST_SENSOR, sort=True) for _, file in files]
+        labels = np.array([digit for digit, _ in files], np.int32)
+        splits.append(EventSplit(recordings, labels, [_NMNIST_DURATION_US] * len(files)))
+    return EventDataset("nmnist", tuple("0123456789"), _NMNIST_SENSOR, *splits)
+
+
+def _load_clips(data_dir: str | os.PathLike[str] | None) -> EventDataset:
+    folder = _find_folder("clips", data_dir, "dvs_gesture_clips", "labels.csv", _GESTURE_SOURCE)
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    clips = [read_bin(folder / row["file"], _DVS128_SENSOR) for row in rows]
+    labels = np.array([int(row["class"]) - 1 for row in rows], np.int32)
+    splits = [
+        EventSplit(
+            [cut_events(clip, *span) for clip in clips], labels, [span[1] - span[0]] * len(clips)
+        )
+        for span in (_CLIP_TRAIN_US, _CLIP_TEST_US)
+    ]
+    return EventDataset("clips", GESTURE_NAMES[:10], _DVS128_SENSOR, *splits)
+
+
+def _read_sessions(folder: pathlib.Path, listing: str) -> EventSplit:
+    names = (folder / listing).read_text(encoding="utf-8").split()
+    split = EventSplit([], np.empty(0, np.int32), [])
+    labels: list[int] = []
+    for name in names:
+        session = folder / name
+        labels_path = session.with_name(f"{session.stem}_labels.csv")
+        for path in (session, labels_path):
+            if not path.exists():
+                raise FileNotFoundError(
+                    f"data set 'dvs-gesture': {folder / listing} names {name}, but there is no "
+                    f"{path}. The data: {_GESTURE_SOURCE}"
+                )
+        spans = read_gesture_labels(labels_path)
+        split.durations_us.extend(trial.stop_us - trial.start_us for trial in spans)
+        for label, events in gesture_trials(session, labels_path):
+            labels.append(label)
+            split.recordings.append(events)
+    return dataclasses.replace(split, labels=np.array(labels, np.int32))
+
+
+def _load_dvs_gesture(data_dir: str | os.PathLike[str] | None) -> EventDataset:
+    usual = "dvs_gesture_official/DvsGesture"
+    splits = []
+    for listing in ("trials_to_train.txt", "trials_to_test.txt"):
+        folder = _find_folder("dvs-gesture", data_dir, usual, listing, _GESTURE_SOURCE)
+        splits.append(_read_sessions(folder, listing))
+    return EventDataset("dvs-gesture", GESTURE_NAMES, _DVS128_SENSOR, *splits)
+
+
+def load_recordings(
+    name: str,
+    *,
+    seed: int = 0,
+    data_dir: str | os.PathLike[str] | None = None,
+    n_train_per_class: int = 30,
+    n_test_per_class: int = 10,
+    duration_ms: float = 600.0,
+) -> EventDataset:
+    """Load a data set of event recordings, split into training and test.
+
+    ``synthetic`` is computed, with no recording in common between its two sides, nor between
+    training and test of different seeds. ``nmnist`` has the folders ``{Train,Test}/{digit}``.
+    ``clips`` are ten clips of DVS128 Gesture, each cut in time: 0 to 0.95 s trains, 1.0 to 1.45 s
+    tests. ``dvs-gesture`` is the unpacked official archive, users 1 to 23 for training and 24 to
+    29 for test as its lists say; all its events are held in memory, 13 bytes each.
+
+    Args:
+      name: one of ``EVENT_SETS``.
+      seed: of ``synthetic``, not negative.
+      data_dir: folder of the data set; by default the folder ``nmnist_small``,
+        ``dvs_gesture_clips`` or ``dvs_gesture_official/DvsGesture`` in ``$AKIDA_JAX_DATA``.
+      n_train_per_class: training recordings per class of ``synthetic``.
+      n_test_per_class: test recordings per class of ``synthetic``.
+      duration_ms: length of each recording of ``synthetic``.
+
+    Raises:
+      ValueError: if the name is unknown.
+      FileNotFoundError: if data are missing, saying where they were looked for and what they are.
+      EventFileError: if a file is truncated or corrupt.
+    """
+    if name == "synthetic":
+        return _load_synthetic(seed, n_train_per_class, n_test_per_class, duration_ms)
+    if name == "nmnist":
+        return _load_nmnist(data_dir)
+    if name == "clips":
+        return _load_clips(data_dir)
+    if name == "dvs-gesture":
+        return _load_dvs_gesture(data_dir)
+    raise ValueError(f"event data set must be one of {', '.join(EVENT_SETS)}, got '{name}'")
+
+
+def _choose_layout(sensor: tuple[int, int]) -> dict:
+    """Return how recordings of a sensor become frames of 32 x 32."""
+    if sensor == _DVS128_SENSOR:
+        return {"sensor": sensor, "halve": True, "max_pool": 2}
+    if sensor == _NMNIST_SENSOR:
+        return {"sensor": sensor, "crop": (32, 32)}
+    raise ValueError(
+        f"no layout of 32 x 32 frames for a sensor of {sensor[0]} x {sensor[1]} pixels; "
+        "call build_frames with your own"
+    )
+
+
+def event_frames(
+    dataset: EventDataset,
+    *,
+    window_ms: float = 100.0,
+    bins: int = 5,
+    train_stride_ms: float | None = None,
+    test_stride_ms: float | None = None,
+) -> EventFrames:
+    """Turn both sides of a data set into frames of 32 x 32 and ``2 * bins`` channels, 0 to 15.
+
+    Recordings of 128 x 128 pixels are halved to 64 x 64 and their counts pooled 2 x 2, which is
+    the first layer of the models Akida Tiny and Akida Small. N-MNIST keeps its central 32 x 32.
+
+    Args:
+      dataset: of a sensor of 128 x 128 or 34 x 34 pixels.
+      window_ms: time that a frame covers.
+      bins: time bins per frame.
+      train_stride_ms: from one training frame to the next; the window's length if None.
+      test_stride_ms: the same for test frames.
+
+    Raises:
+      ValueError: if the sensor is another, or :func:`build_frames` refuses a parameter.
+
+    Source: system paper, Figure 3 and "Example Use Case: DVS Gesture", Models.
+    """
+    layout = _choose_layout(dataset.sensor)
+    columns = []
+    for split, stride_ms in ((dataset.train, train_stride_ms), (dataset.test, test_stride_ms)):
+        frames, recording = build_frames(
+            split.recordings,
+            window_ms=window_ms,
+            bins=bins,
+            stride_ms=stride_ms,
+            duration_ms=[duration_us / 1000 for duration_us in split.durations_us],
+            **layout,
+        )
+        columns += [frames, split.labels[recording], recording]
+    train_x, train_y, _, test_x, test_y, test_recording = columns
+    return EventFrames(train_x, train_y, test_x, test_y, test_recording)
