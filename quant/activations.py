@@ -67,7 +67,9 @@ def derive_firing(
     Source: docs/hardware.md#from-float-to-registers.
     """
     mantissas = tuple(scale.mantissa for scale in weight_scales)
-    exponent = sum((scale.exponent for scale in weight_scales), -input_step.exponent)
+    exponent = -input_step.exponent
+    for scale in weight_scales:
+        exponent = exponent + scale.exponent
     if activation:
         step_mantissa, step_exponent, shift = output_step.mantissa, output_step.exponent, bits - 4
         half_step = output_step.mantissa  # in units of 2**(step_exponent - 1)
@@ -77,13 +79,10 @@ def derive_firing(
         half_step = jnp.int32(0)
     unit = step_exponent - 1
     level = half_step - to_fixed(bias, unit, _BIAS_LIMIT)
-    factors = (*mantissas, pooled)
-    threshold = floor_ratio(level, factors, input_step.mantissa, exponent + unit)
-    raw_step = floor_ratio(
-        jnp.broadcast_to(step_mantissa, level.shape),
-        factors,
-        input_step.mantissa,
-        exponent + step_exponent + shift + registers.step_fraction_bits,
+    numerators = jnp.stack([level, jnp.broadcast_to(step_mantissa, level.shape)])
+    powers = jnp.stack([unit, step_exponent + shift + registers.step_fraction_bits])[:, None]
+    threshold, raw_step = floor_ratio(
+        numerators, (*mantissas, pooled), input_step.mantissa, exponent + powers
     )
     return Firing(threshold, raw_step)
 

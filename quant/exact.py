@@ -14,6 +14,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32
 
 MANTISSA_BITS = 12
@@ -103,6 +104,8 @@ def floor_ratio(
     )
     limbs = _split(jnp.broadcast_to(x, shape))
     for factor in factors:
+        if isinstance(factor, int) and factor == 1:
+            continue
         limbs = _multiply(limbs, jnp.asarray(factor, jnp.int32))
     for shift in (jnp.minimum(up, _SHIFT_STEP), jnp.maximum(up - _SHIFT_STEP, 0)):
         limbs = _multiply(limbs, jnp.int32(1) << shift)
@@ -112,41 +115,40 @@ def floor_ratio(
     return _join(limbs)
 
 
-def _split(x: Array) -> list[Array]:
-    return [(x >> min(i * _LIMB_BITS, 31)) & _LIMB_MASK for i in range(_LIMBS)]
+def _split(x: Array) -> Array:
+    """Return digits, lowest first, along a new leading axis."""
+    shifts = np.minimum(np.arange(_LIMBS) * _LIMB_BITS, 31).reshape(-1, *[1] * x.ndim)
+    return (x >> shifts.astype(np.int32)) & _LIMB_MASK
 
 
-def _multiply(limbs: list[Array], factor: Array) -> list[Array]:
+def _multiply(limbs: Array, factor: Array) -> Array:
     # limb * factor + carry < 2**12 * 2**18 + 2**19 < 2**31.
-    carry = jnp.zeros_like(limbs[0])
-    product = []
-    for limb in limbs:
+    def digit(carry: Array, limb: Array) -> tuple[Array, Array]:
         total = limb * factor + carry
-        product.append(total & _LIMB_MASK)
-        carry = total >> _LIMB_BITS
-    return product
+        return total >> _LIMB_BITS, total & _LIMB_MASK
+
+    return jax.lax.scan(digit, jnp.zeros_like(limbs[0]), limbs)[1]
 
 
-def _divide(limbs: list[Array], divisor: Array) -> list[Array]:
+def _divide(limbs: Array, divisor: Array) -> Array:
     # Long division from the top; the top digit is only ever the sign (0 or all ones),
     # and floor(-1 / divisor) is -1 with remainder divisor - 1.
-    negative = limbs[-1] != 0
-    remainder = jnp.where(negative, divisor - 1, 0)
-    quotient = [limbs[-1]]
-    for limb in limbs[-2::-1]:
+    divisor = jnp.broadcast_to(divisor, limbs.shape[1:])
+
+    def digit(remainder: Array, limb: Array) -> tuple[Array, Array]:
         partial = (remainder << _LIMB_BITS) | limb
-        digit = jax.lax.div(partial, jnp.broadcast_to(divisor, partial.shape))
-        remainder = partial - digit * divisor
-        quotient.append(digit)
-    return quotient[::-1]
+        quotient = jax.lax.div(partial, divisor)
+        return partial - quotient * divisor, quotient
+
+    remainder = jnp.where(limbs[-1] != 0, divisor - 1, 0)
+    quotient = jax.lax.scan(digit, remainder, limbs[:-1], reverse=True)[1]
+    return jnp.concatenate([quotient, limbs[-1:]])
 
 
-def _join(limbs: list[Array]) -> Array:
+def _join(limbs: Array) -> Array:
     low = limbs[0] | (limbs[1] << _LIMB_BITS) | ((limbs[2] & 0x3F) << 2 * _LIMB_BITS)
     negative = limbs[-1] != 0
     sign = jnp.where(negative, _LIMB_MASK, 0)
-    fits = (limbs[2] >> 6) == (sign >> 6)
-    for limb in limbs[3:]:
-        fits &= limb == sign
+    fits = ((limbs[2] >> 6) == (sign >> 6)) & (limbs[3:] == sign).all(0)
     value = jnp.where(negative, jnp.maximum(low - 2**30, -SATURATED), low)
     return jnp.where(fits, value, jnp.where(negative, -SATURATED, SATURATED))
