@@ -11,6 +11,7 @@ import math
 import os
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from akida_jax import layers as layer_types
 from akida_jax.limits import ModelError, find_faults
 from akida_jax.model import Model
+from akida_jax.quant.architecture import Shape
 from akida_jax.quant.registers import Registers
 from akida_jax.variables import LayerVariables, raw_steps
 
@@ -29,7 +31,14 @@ _DESCRIPTION = "model.json"
 _DESCRIPTION_MAX_BYTES = 2**22
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _TYPES = {
-    name: getattr(layer_types, name) for name in layer_types.__all__ if name != "Specification"
+    layer.__name__: layer
+    for layer in (
+        layer_types.InputData,
+        layer_types.InputConvolutional,
+        layer_types.Convolutional,
+        layer_types.SeparableConvolutional,
+        layer_types.FullyConnected,
+    )
 }
 
 
@@ -180,7 +189,7 @@ def _build(archive: zipfile.ZipFile, description: dict[str, Any]) -> Model:
         raise ModelFileError(f"the description is not valid: {error}") from error
 
 
-def _read_layer(fields: dict[str, Any]):
+def _read_layer(fields: dict[str, Any]) -> layer_types.AnySpecification:
     fields = dict(fields)
     kind = fields.pop("type")
     if kind not in _TYPES:
@@ -198,11 +207,15 @@ def _read_layer(fields: dict[str, Any]):
     return _TYPES[kind](**fields)
 
 
-def _shapes(layers) -> dict[str, dict[str, tuple[tuple[int, ...], int]]]:
+def _shapes(
+    layers: Sequence[layer_types.AnySpecification],
+) -> dict[str, dict[str, tuple[tuple[int, ...], int]]]:
     """Return shape and bits of every array that the layers need."""
     result = {}
-    shape = layers[0].input_shape
+    shape: Shape = (0, 0, 0)
     for layer in layers:
+        if isinstance(layer, layer_types.InputData | layer_types.InputConvolutional):
+            shape = layer.input_shape
         if isinstance(layer, layer_types.InputData):
             continue
         arrays = {k: (s, layer.weight_bits) for k, s in layer.kernel_shapes(shape).items()}
@@ -213,7 +226,12 @@ def _shapes(layers) -> dict[str, dict[str, tuple[tuple[int, ...], int]]]:
     return result
 
 
-def _read_arrays(archive, entries, needed, registers) -> dict[str, LayerVariables]:
+def _read_arrays(
+    archive: zipfile.ZipFile,
+    entries: list[dict[str, Any]],
+    needed: dict[str, dict[str, tuple[tuple[int, ...], int]]],
+    registers: Registers,
+) -> dict[str, LayerVariables]:
     variables: dict[str, LayerVariables] = {name: {} for name in needed}
     for entry in entries:
         layer, key = entry["layer"], entry["variable"]

@@ -70,5 +70,7 @@ class FullyConnected(Dense):
     act_bits: int = 4
 
 
-Specification = InputConvolutional | Convolutional | SeparableConvolutional | FullyConnected
+Convolution = InputConvolutional | Convolutional | SeparableConvolutional
+Specification = Convolution | FullyConnected
 """A layer that computes, as opposed to `InputData`."""
+AnySpecification = InputData | Specification

@@ -8,6 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from akida_jax.layers import (
+    AnySpecification,
+    Convolution,
+    Convolutional,
     FullyConnected,
     InputConvolutional,
     InputData,
@@ -55,7 +58,7 @@ class ModelError(ValueError):
         super().__init__("\n".join([f"{count} in the model:", *map(str, faults)]))
 
 
-def find_faults(layers: Sequence[InputData | Specification]) -> list[Fault]:
+def find_faults(layers: Sequence[AnySpecification]) -> list[Fault]:
     """Return every violation of the layer table, all at once, in layer order.
 
     Layers behind one whose output shape cannot be computed are checked no further.
@@ -84,7 +87,7 @@ def find_faults(layers: Sequence[InputData | Specification]) -> list[Fault]:
 Finding = tuple[str, str]
 
 
-def _order(layer, index: int, count: int) -> Iterator[Finding]:
+def _order(layer: AnySpecification, index: int, count: int) -> Iterator[Finding]:
     entry = isinstance(layer, InputData | InputConvolutional)
     if index == 0 and not entry:
         yield "the first layer takes no input", "begin with InputData or InputConvolutional"
@@ -103,7 +106,12 @@ def _input_data(layer: InputData) -> Iterator[Finding]:
         )
 
 
-def _computing(layer, shape: Shape, previous, following) -> Iterator[Finding]:
+def _computing(
+    layer: Specification,
+    shape: Shape,
+    previous: AnySpecification | None,
+    following: AnySpecification | None,
+) -> Iterator[Finding]:
     if layer.neurons < 1:
         yield f"{layer.neurons} filters or units", "use at least one"
     yield from _one_of("act_bits", layer.act_bits, ACT_BITS)
@@ -117,7 +125,7 @@ def _computing(layer, shape: Shape, previous, following) -> Iterator[Finding]:
     yield from _empty_output(layer, shape)
 
 
-def _empty_output(layer, shape: Shape) -> Iterator[Finding]:
+def _empty_output(layer: Convolution, shape: Shape) -> Iterator[Finding]:
     if not _computable(layer):
         return
     size = f"{shape[0]}x{shape[1]}"
@@ -127,21 +135,23 @@ def _empty_output(layer, shape: Shape) -> Iterator[Finding]:
         yield f"pooling of an input {size} leaves nothing", "drop the pool or use same padding"
 
 
-def _computable(layer) -> bool:
+def _computable(layer: Convolution) -> bool:
     """Whether strides and windows are such that shapes can be computed."""
     strides = (layer.stride, *layer.pool_window[1])
     sizes = (layer.kernel_size, *pair(layer.pool_size))
     return min(strides) >= 1 and min(sizes) >= 1 and layer.padding in ("same", "valid")
 
 
-def _fully_connected(layer: FullyConnected, shape: Shape, previous) -> Iterator[Finding]:
+def _fully_connected(
+    layer: FullyConnected, shape: Shape, previous: AnySpecification | None
+) -> Iterator[Finding]:
     yield from _one_of("weight_bits", layer.weight_bits, (1, 2, 4))
     if math.prod(shape) > MAX_FLAT_INPUTS:
         yield (
             f"{math.prod(shape)} inputs exceed the limit of {MAX_FLAT_INPUTS}",
             "pool or reduce channels before it",
         )
-    if getattr(previous, "pool", None) == "max":
+    if isinstance(previous, Convolution) and previous.pool == "max":
         yield (
             f"follows the max pool of layer {previous.name!r}",
             "put a convolution in between or pool by global average",
@@ -178,7 +188,11 @@ def _input_convolution(layer: InputConvolutional) -> Iterator[Finding]:
             yield f"pool_stride {stride} differs from pool_size {size}", "make them equal"
 
 
-def _event_convolution(layer, shape: Shape, following) -> Iterator[Finding]:
+def _event_convolution(
+    layer: Convolutional | SeparableConvolutional,
+    shape: Shape,
+    following: AnySpecification | None,
+) -> Iterator[Finding]:
     separable = isinstance(layer, SeparableConvolutional)
     for name, value, most in zip(
         ("height", "width", "channels"), shape, (MAX_SIDE, MAX_SIDE, MAX_CHANNELS), strict=True
@@ -198,7 +212,7 @@ def _event_convolution(layer, shape: Shape, following) -> Iterator[Finding]:
         yield from _global_pool(layer, shape, separable)
 
 
-def _max_pool(layer, following) -> Iterator[Finding]:
+def _max_pool(layer: Convolution, following: AnySpecification | None) -> Iterator[Finding]:
     size, stride = layer.pool_window
     yield from _one_of("pool_size", size, ((2, 2),))
     yield from _one_of("pool_stride", stride, ((1, 1), (2, 2)))
@@ -209,7 +223,7 @@ def _max_pool(layer, following) -> Iterator[Finding]:
         )
 
 
-def _global_pool(layer, shape: Shape, separable: bool) -> Iterator[Finding]:
+def _global_pool(layer: Convolution, shape: Shape, separable: bool) -> Iterator[Finding]:
     if shape[1] > GLOBAL_POOL_MAX_WIDTH:
         yield (
             f"global average pool on an input {shape[1]} wide, the limit is "
@@ -226,7 +240,7 @@ def _global_pool(layer, shape: Shape, separable: bool) -> Iterator[Finding]:
         yield "global average pool of a separable layer on a 1x1 input", "drop the pool"
 
 
-def _next_shape(layer, shape: Shape) -> Shape | None:
+def _next_shape(layer: Specification, shape: Shape) -> Shape | None:
     """Return the output shape, or None where the layer's numbers allow none."""
     if isinstance(layer, FullyConnected):
         return layer.out_shape(shape)
@@ -236,7 +250,7 @@ def _next_shape(layer, shape: Shape) -> Shape | None:
     return result if min(result) >= 1 else None
 
 
-def _one_of(name: str, value, allowed: tuple) -> Iterator[Finding]:
+def _one_of(name: str, value: object, allowed: tuple) -> Iterator[Finding]:
     if value not in allowed:
         choices = ", ".join(map(str, allowed))
         yield f"{name} {value} is not one of {choices}", f"choose {name} from {choices}"

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int64, UInt8
+from numpy.typing import ArrayLike
 
 from akida_jax.activity import Activity, LayerActivity, count_operations, synaptic_operations
 from akida_jax.executors import EXECUTORS, run_layers
-from akida_jax.layers import InputData, Specification
+from akida_jax.layers import AnySpecification, InputConvolutional, InputData, Specification
 from akida_jax.limits import Fault, ModelError, find_faults
-from akida_jax.programs import Programs
+from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Shape, name_layers
 from akida_jax.quant.registers import AKIDA_1, Registers
@@ -25,6 +26,8 @@ from akida_jax.variables import (
     freeze,
     make_program,
 )
+
+Inputs = UInt8[np.ndarray, "n h w c"] | UInt8[Array, "n h w c"]
 
 BATCH = 64
 """Inputs that run in one call; larger batches run in pieces, to bound memory."""
@@ -40,7 +43,7 @@ class Model:
 
     def __init__(
         self,
-        layers: Sequence[InputData | Specification],
+        layers: Sequence[AnySpecification],
         variables: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         *,
         registers: Registers = AKIDA_1,
@@ -71,12 +74,12 @@ class Model:
     @property
     def input_shape(self) -> Shape:
         """Height, width and channels of the input."""
-        return self.layers[0].input_shape  # type: ignore[union-attr]
+        return self._input.input_shape
 
     @property
     def input_bits(self) -> int:
         """Inputs lie in ``[0, 2**input_bits - 1]``."""
-        return self.layers[0].input_bits  # type: ignore[union-attr]
+        return self._input.input_bits
 
     @property
     def output_shape(self) -> Shape:
@@ -114,7 +117,7 @@ class Model:
             merged[name] = {**merged.get(name, {}), **layer}
         return Model(self.layers, merged, registers=self.registers)
 
-    def forward(self, x: UInt8[Array, "n h w c"], executor: str = "auto") -> np.ndarray:
+    def forward(self, x: Inputs, executor: str = "auto") -> np.ndarray:
         """Return the last layer's integers, (n, h, w, c).
 
         Args:
@@ -133,9 +136,7 @@ class Model:
             return potentials
         return np.asarray(_fire(last, potentials)).astype(np.uint8)
 
-    def predict(
-        self, x: UInt8[Array, "n h w c"], executor: str = "auto"
-    ) -> Float32[np.ndarray, "n ..."]:
+    def predict(self, x: Inputs, executor: str = "auto") -> Float32[np.ndarray, "n ..."]:
         """Return logits: ``(potential - threshold) / step`` of the last layer.
 
         Shape (n, units) if the output is 1x1, else (n, h, w, c).
@@ -145,13 +146,11 @@ class Model:
         logits = (potentials - last["threshold"]).astype(np.float32) / last["step"]
         return logits.reshape(len(logits), -1) if logits.shape[1:3] == (1, 1) else logits
 
-    def predict_classes(
-        self, x: UInt8[Array, "n h w c"], executor: str = "auto"
-    ) -> Int64[np.ndarray, " n"]:
+    def predict_classes(self, x: Inputs, executor: str = "auto") -> Int64[np.ndarray, " n"]:
         """Return the index of the largest logit of each input; the first, if equal."""
         return self.predict(x, executor).argmax(-1)
 
-    def evaluate(self, x: UInt8[Array, "n h w c"], labels, executor: str = "auto") -> float:
+    def evaluate(self, x: Inputs, labels: ArrayLike, executor: str = "auto") -> float:
         """Return the share of inputs whose predicted class is the label.
 
         Raises:
@@ -164,7 +163,7 @@ class Model:
             )
         return float((self.predict_classes(x, executor) == labels).mean())
 
-    def activity(self, x: UInt8[Array, "n h w c"], executor: str = "auto") -> Activity:
+    def activity(self, x: Inputs, executor: str = "auto") -> Activity:
         """Count events and synaptic operations of every layer, exactly."""
         potentials = EXECUTORS[self._executor(executor)]
         events: list[int] = []
@@ -190,10 +189,16 @@ class Model:
 
     def summary(self) -> str:
         """Return a table of the layers: shapes, bits, weights, operations."""
-        return summarize(self._computing(), self.layers[0])
+        return summarize(self._computing(), self._input)
 
     def __repr__(self) -> str:
         return f"Model({len(self.layers)} layers, input {self.input_shape})"
+
+    @property
+    def _input(self) -> InputData | InputConvolutional:
+        first = self.layers[0]
+        assert isinstance(first, InputData | InputConvolutional)
+        return first
 
     def _computing(self) -> list[tuple[Specification, Shape, int]]:
         """Return each computing layer with the shape and bits of its input."""
@@ -202,8 +207,8 @@ class Model:
         for spec in self.layers:
             if not isinstance(spec, InputData):
                 result.append((spec, shape, bits))
-                shape, bits = spec.out_shape(shape), spec.act_bits  # type: ignore[union-attr]
-        return result  # type: ignore[return-value]
+                shape, bits = spec.out_shape(shape), spec.act_bits
+        return result
 
     def _check_variables(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, LayerVariables]:
         layers = {str(spec.name): (spec, shape, bits) for spec, shape, bits in self._computing()}
@@ -225,7 +230,7 @@ class Model:
             raise ModelError(faults)
         return checked
 
-    def _potentials(self, x, executor: str) -> np.ndarray:
+    def _potentials(self, x: Inputs, executor: str) -> np.ndarray:
         potentials = EXECUTORS[self._executor(executor)]
         pieces = [
             np.asarray(_run(self.programs, piece, potentials))[:count]
@@ -238,7 +243,7 @@ class Model:
             raise ValueError(f"unknown executor {name!r}; choose from {', '.join(EXECUTORS)}, auto")
         return "dense" if name == "auto" else name
 
-    def _pieces(self, x) -> Iterator[tuple[np.ndarray, int]]:
+    def _pieces(self, x: Inputs) -> Iterator[tuple[np.ndarray, int]]:
         """Yield batches of few distinct sizes, filled up with zeros, and their counts."""
         x = self._check_input(x)
         for start in range(0, max(len(x), 1), BATCH):
@@ -248,7 +253,7 @@ class Model:
             filled[: len(piece)] = piece
             yield filled, len(piece)
 
-    def _check_input(self, x) -> np.ndarray:
+    def _check_input(self, x: Inputs) -> np.ndarray:
         x = np.asarray(x)
         name, limit = self.layers[0].name, activation_limit(self.input_bits)
         shape = ", ".join(map(str, self.input_shape))
@@ -270,7 +275,7 @@ def _run(programs: Programs, x: Array, potentials: Callable) -> Array:
 
 
 @jax.jit
-def _fire(program, potentials: Array) -> Array:
+def _fire(program: LayerProgram, potentials: Array) -> Array:
     return program.fire(jnp.asarray(potentials))
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from akida_jax.layers import InputData, Specification
+from akida_jax.layers import AnySpecification, InputData, Specification
 from akida_jax.quant.architecture import Shape
 
 Row = tuple[str, ...]
 
 
-def summarize(
-    layers: Sequence[tuple[Specification, Shape, int]], first: InputData | Specification
-) -> str:
+def summarize(layers: Sequence[tuple[Specification, Shape, int]], first: AnySpecification) -> str:
     """Return layer by layer output, kernel, bits, weights and MACs, with totals.
 
     Args:

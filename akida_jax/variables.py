@@ -137,7 +137,9 @@ def make_program(
     )
 
 
-def _weights(spec, in_shape, input_bits, variables) -> Iterator[tuple[str, str]]:
+def _weights(
+    spec: Specification, in_shape: Shape, input_bits: int, variables: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, str]]:
     low, high = weight_range(spec)
     for key in spec.kernel_shapes(in_shape):
         array = variables[key]

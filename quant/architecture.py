@@ -7,7 +7,7 @@ the float layer, its quantized twin and the chip's layer specification.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -240,7 +240,10 @@ class Dense(Layer):
         return convolve(x.reshape(len(x), 1, 1, -1), kernels["kernel"])
 
 
-def name_layers(layers: Sequence[InputData | Layer]) -> tuple[InputData | Layer, ...]:
+AnyLayer = TypeVar("AnyLayer", bound=InputData | Layer)
+
+
+def name_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
     """Number the layers that have no name: ``conv_0``, ``separable_4``, ``dense_7``.
 
     Raises:

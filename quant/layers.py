@@ -85,7 +85,7 @@ class FloatLayer(nnx.Module):
         kernels = _kernels(self)
         y = self.spec.max_pool(self.spec.linear(x, kernels))
         if shift:
-            y = y - shift * self.kernel[...].sum((0, 1, 2))
+            y = y - shift * kernels["kernel"].sum((0, 1, 2))
         if self.spec.pooled(self.in_shape) > 1:
             y = y.mean((1, 2), keepdims=True)
         y = y / scale

@@ -46,7 +46,7 @@ def convolve(
 ) -> Float[Array, "n ho wo f"]:
     """Convolve with a dense kernel."""
     if padding == "same":
-        x = pad_spatial(x, kernel.shape[:2], (stride, stride), padding_value)
+        x = pad_spatial(x, (kernel.shape[0], kernel.shape[1]), (stride, stride), padding_value)
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
     return jax.lax.conv_general_dilated(

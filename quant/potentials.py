@@ -44,14 +44,11 @@ def exact_potentials(
             x = x.reshape(len(x), 1, 1, -1)
         axes = {"kernel": 3 if layer.kind == "separable" else 2, "pointwise": 0}
         parts = {name: jnp.array_split(k, groups, axes[name]) for name, k in kernels.items()}
-        total = layer.max_pool(
-            sum(
-                layer.linear(part, {name: split[i] for name, split in parts.items()}).astype(
-                    jnp.int32
-                )
-                for i, part in enumerate(jnp.array_split(x, groups, 3))
-            )
-        )
+        sums = [
+            layer.linear(part, {name: split[i] for name, split in parts.items()})
+            for i, part in enumerate(jnp.array_split(x, groups, 3))
+        ]
+        total = layer.max_pool(jnp.stack(sums).astype(jnp.int32).sum(0))
     if getattr(layer, "pool", None) == "global_average":
         total = total.sum((1, 2), keepdims=True)
     return total

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +12,12 @@ from jaxtyping import Array, Float, UInt8
 
 from akida_jax.quant.activations import ACTIVATION_BITS, activation_limit
 from akida_jax.quant.architecture import InputConv
-from akida_jax.quant.layers import MAX_ACTIVATION, Precision, QuantizedLayer
+from akida_jax.quant.layers import MAX_ACTIVATION, FloatLayer, Precision, QuantizedLayer
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.weights import WEIGHT_BITS, WeightQuantizer
+
+Inputs = UInt8[Array, "n h w c"] | UInt8[np.ndarray, "n h w c"]
 
 _STEP_CANDIDATES = np.linspace(0.15, 1.0, 52)
 _CALIBRATION_VALUES = 200_000
@@ -42,7 +45,7 @@ def quantize(
     network: Sequential,
     *,
     bits: tuple[int, int, int] = (8, 4, 4),
-    calibration: UInt8[Array, "n h w c"] | None = None,
+    calibration: Inputs | None = None,
     overrides: Sequence[Rule] = (),
     weight_quantizer: WeightQuantizer = "max_per_filter",
     registers: Registers = AKIDA_1,
@@ -78,7 +81,7 @@ def quantize(
     layers = []
     for layer, name in zip(network.layers, names, strict=True):
         first = isinstance(layer.spec, InputConv)
-        chosen = {
+        chosen: dict[str, Any] = {
             "weight_bits": bits[0] if first else bits[1],
             "act_bits": bits[2],
             "weight_quantizer": weight_quantizer,
@@ -95,7 +98,14 @@ def quantize(
     return twin
 
 
-def _quantize_layer(layer, input_bits, registers, *, max_activation, **widths) -> QuantizedLayer:
+def _quantize_layer(
+    layer: FloatLayer,
+    input_bits: int,
+    registers: Registers,
+    *,
+    max_activation: float | np.ndarray | None,
+    **widths: Any,
+) -> QuantizedLayer:
     name = layer.spec.name
     if widths["weight_bits"] not in WEIGHT_BITS:
         raise ValueError(f"layer {name!r}: weight bits must be 2, 4 or 8, "
@@ -122,7 +132,7 @@ def _quantize_layer(layer, input_bits, registers, *, max_activation, **widths) -
                           kernels=kernels, bias=bias, step=step)  # fmt: skip
 
 
-def _calibrate(network: Sequential, batch) -> dict[str, np.ndarray]:
+def _calibrate(network: Sequential, batch: Inputs | None) -> dict[str, np.ndarray]:
     """Return a sample of each layer's float activations."""
     if batch is None:
         return {}

@@ -3,6 +3,7 @@
 import builtins
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from flax import nnx
 
@@ -15,7 +16,7 @@ ARCHITECTURES: dict[str, Callable[..., Sequence[InputData | Layer]]] = {
 }
 
 
-def list() -> builtins.list[str]:  # noqa: A001
+def list() -> builtins.list[str]:
     """Return the names that `build` knows."""
     return sorted(ARCHITECTURES)
 
@@ -25,7 +26,7 @@ def build(
     *,
     bits: tuple[int, int, int] | None = None,
     seed: int = 0,
-    **architecture,
+    **architecture: Any,
 ) -> Sequential:
     """Return a network with random weights.
 

@@ -5,6 +5,7 @@ pixels than that takes the dense path inside the same compiled program.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float, Int32
 
 from akida_jax.executors.dense import dense_potentials
 from akida_jax.programs import LayerProgram
-from akida_jax.quant.architecture import Conv
+from akida_jax.quant.architecture import Conv, Kernels
 from akida_jax.quant.operations import same_padding
 
 DEFAULT_CAPACITY = 0.25
@@ -76,7 +77,12 @@ def _from_events(program: LayerProgram, x: Array, index: Array) -> Array:
     return potentials
 
 
-def _scatter_taps(spec: Conv, shape: tuple[int, ...], index: Array, contribution) -> Array:
+def _scatter_taps(
+    spec: Conv,
+    shape: tuple[int, ...],
+    index: Array,
+    contribution: Callable[[tuple[int, ...]], Array],
+) -> Array:
     """Add each pixel's contribution, tap by tap, to the outputs it reaches."""
     n, height, width, _ = shape
     sample, pixel = jnp.divmod(index, height * width)
@@ -104,6 +110,8 @@ def _scatter_taps(spec: Conv, shape: tuple[int, ...], index: Array, contribution
     return total.reshape(n, rows, columns, -1)
 
 
-def _border_potentials(spec: Conv, shape: tuple[int, ...], kernels) -> Float[Array, "1 h w f"]:
+def _border_potentials(
+    spec: Conv, shape: tuple[int, ...], kernels: Kernels
+) -> Float[Array, "1 h w f"]:
     """Return what the padding value alone contributes to each output."""
     return spec.linear(jnp.zeros((1, *shape[1:]), jnp.float32), kernels)

@@ -1,0 +1,349 @@
+"""Gesture recognition from an event camera: float, 4-bit, then the chip's integers.
+
+The paper's recipe (Carlson et al., "Example Use Case: DVS Gesture"): windows of 100 ms in
+5 bins, 16 float epochs and 8 quantized epochs of Adam under a cyclic learning rate.
+
+    python -m experiments.dvs_gesture                          # synthetic gestures, offline
+    python -m experiments.dvs_gesture smoke                    # under a minute
+    python -m experiments.dvs_gesture default --data nmnist    # data in $AKIDA_JAX_DATA
+    python -m experiments.dvs_gesture paper --data-dir DvsGesture
+
+Expected results and spread: docs/dvs-gesture.md. Interrupt it at any time: the same command
+goes on where it stopped and ends with the same numbers.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import akida_jax as aj
+from akida_jax import quant, zoo
+from akida_jax.events import augment_frames
+from akida_jax.zoo import datasets
+from experiments import pictures, training
+from experiments.provenance import describe_machine
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one run.
+
+    Attributes:
+      data: "synthetic" is computed; "nmnist" and "clips" lie in $AKIDA_JAX_DATA;
+        "dvs-gesture" is the official archive.
+      data_dir: folder of the data set, instead of its place in $AKIDA_JAX_DATA.
+      model: "akida_tiny" or "akida_small".
+      seed: of weights, order, augmentation and synthetic data.
+      window_ms: time that one input covers.
+      bins: time bins per window.
+      train_stride_ms: from one training window to the next; the window by default.
+      test_stride_ms: the same for test windows.
+      n_train_per_class: synthetic training recordings per class.
+      n_test_per_class: synthetic test recordings per class.
+      duration_ms: length of a synthetic recording.
+      float_epochs: epochs of the float network.
+      quantized_epochs: epochs of its quantized twin.
+      cycle_epochs: length of a learning-rate cycle.
+      batch_size: windows per training step.
+      float_rates: lowest and highest learning rate of the float epochs.
+      quantized_rates: the same for the quantized epochs.
+      rotation: largest random rotation, as a fraction of a turn.
+      translation: largest random shift, as a fraction of the frame.
+      weight_bits: of all layers.
+      act_bits: of all layers.
+      weight_quantizer: how the weights' scale is chosen.
+      output: folder that receives one folder per run.
+      restart: forget what an earlier run with these settings has done.
+    """
+
+    data: Literal["synthetic", "nmnist", "clips", "dvs-gesture"] = "synthetic"
+    data_dir: str | None = None
+    model: Literal["akida_tiny", "akida_small"] = "akida_tiny"
+    seed: int = 0
+    window_ms: float = 100.0
+    bins: int = 5
+    train_stride_ms: float | None = None
+    test_stride_ms: float | None = None
+    n_train_per_class: int = 60
+    n_test_per_class: int = 10
+    duration_ms: float = 600.0
+    float_epochs: int = 16
+    quantized_epochs: int = 8
+    cycle_epochs: int = 4
+    batch_size: int = 32
+    float_rates: tuple[float, float] = (1e-5, 1e-3)
+    quantized_rates: tuple[float, float] = (1e-6, 1e-4)
+    rotation: float = 0.05
+    translation: float = 0.02
+    weight_bits: int = 4
+    act_bits: int = 4
+    weight_quantizer: quant.WeightQuantizer = "max_per_filter"
+    output: str = "runs/dvs_gesture"
+    restart: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this run; other settings have another one."""
+        settings = dataclasses.asdict(self)
+        for key in ("output", "restart"):
+            del settings[key]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        return Path(self.output, f"{self.data}-{self.model}-seed{self.seed}-{digest}")
+
+
+DATA_TITLES = {
+    "synthetic": "synthetic gestures",
+    "nmnist": "N-MNIST",
+    "clips": "DVS128 clips",
+    "dvs-gesture": "DVS128 Gesture",
+}
+
+PRESETS = {
+    "default": ("Akida Tiny on synthetic gestures", Config(train_stride_ms=50.0)),
+    "smoke": (
+        "the whole pipeline in under a minute; the accuracy means nothing",
+        Config(n_train_per_class=3, n_test_per_class=1, duration_ms=300.0,
+               float_epochs=2, quantized_epochs=1, output="runs/smoke"),
+    ),
+    "nmnist": (
+        "N-MNIST, one window of 300 ms per recording; longer training on few recordings",
+        Config(data="nmnist", window_ms=300.0, translation=0.08,
+               float_epochs=64, quantized_epochs=16, cycle_epochs=64),
+    ),
+    "clips": (
+        "ten real clips, trained on their first 0.95 s, tested on their last 0.45 s",
+        Config(data="clips", train_stride_ms=5.0, test_stride_ms=10.0),
+    ),
+    "paper": (
+        "Akida Small on the official DVS128 Gesture archive",
+        Config(data="dvs-gesture", model="akida_small"),
+    ),
+}  # fmt: skip
+
+
+def run(config: Config, console: Console) -> dict:
+    """Train, convert, evaluate; return the result that is written as JSON."""
+    start = time.perf_counter()
+    folder = config.folder
+    if config.restart and folder.exists():
+        shutil.rmtree(folder)
+    finished = folder / "result.json"
+    if finished.exists():
+        console.print(f"This run is finished already; its result is {finished}.")
+        return json.loads(finished.read_text())
+    with console.status(f"Loading {config.data} ..."):
+        dataset, frames = load(config)
+    timings = {"data": time.perf_counter() - start}
+    pictures.draw_gallery(frames.train_x, frames.train_y, dataset.class_names,
+                          folder / "frames.png", _data_title(config))  # fmt: skip
+    network, history = _train(config, dataset, frames, folder, console)
+    model = aj.convert(network)
+    aj.save(model, folder / "model.akj")
+    timings["training"] = sum(row["seconds"] for row in history)
+    result = {
+        "experiment": "dvs_gesture",
+        "title": _title(config),
+        "config": dataclasses.asdict(config),
+        **describe_machine(),
+        "n_train": len(frames.train_x),
+        "n_test": len(frames.test_x),
+        "class_names": list(dataset.class_names),
+        **evaluate(network, model, frames, history),
+        "history": history,
+    }
+    timings["total"] = time.perf_counter() - start
+    result["timings_s"] = {name: round(value, 2) for name, value in timings.items()}
+    training.write_text(finished, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
+    """Load the recordings and cut them into windows."""
+    dataset = datasets.load_recordings(
+        config.data,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        n_train_per_class=config.n_train_per_class,
+        n_test_per_class=config.n_test_per_class,
+        duration_ms=config.duration_ms,
+    )
+    frames = datasets.event_frames(
+        dataset,
+        window_ms=config.window_ms,
+        bins=config.bins,
+        train_stride_ms=config.train_stride_ms,
+        test_stride_ms=config.test_stride_ms,
+    )
+    if not len(frames.train_x) or not len(frames.test_x):
+        raise ValueError(
+            f"no window of {config.window_ms:g} ms fits into the recordings of "
+            f"{config.data!r}; choose a shorter one"
+        )
+    return dataset, frames
+
+
+def evaluate(
+    network: quant.Sequential, model: aj.Model, frames: datasets.EventFrames, history: list[dict]
+) -> dict:
+    """Measure accuracy in each form, and compare every potential of the test set."""
+    x, y = frames.test_x, frames.test_y
+    potentials = training.integers(network, x)
+    logits = model.predict(x, "dense")
+    equal = {
+        name: bool((model.forward(x, name) == potentials).all()) for name in ("dense", "event")
+    }
+    if not all(equal.values()):
+        raise AssertionError(f"executors disagree with the trained network: {equal}")
+    recordings = np.unique(frames.test_recording)
+    votes = np.stack([logits[frames.test_recording == r].sum(0) for r in recordings])
+    truth = np.array([y[frames.test_recording == r][0] for r in recordings])
+    classes = logits.shape[1]
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, (y, logits.argmax(1)), 1)
+    activity = model.activity(x)
+    floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
+    return {
+        "accuracy": {
+            "float": floats[-1] if floats else None,
+            "quantized": float((training.classify(network, x) == y).mean()),
+            "integer": model.evaluate(x, y),
+            "integer_by_recording": float((votes.argmax(1) == truth).mean()),
+        },
+        "potentials_compared": int(potentials.size),
+        "potentials_equal": equal,
+        "sparsity": activity.sparsity,
+        "synaptic_operations_per_window": {
+            name: layer.synaptic_operations / layer.samples for name, layer in activity.items()
+        },
+        "macs_per_window": {name: layer.macs // layer.samples for name, layer in activity.items()},
+        "weights": sum(p.spec.n_weights(p.in_shape) for p in model.programs),
+        "confusion": confusion.tolist(),
+    }
+
+
+def _train(
+    config: Config,
+    dataset: datasets.EventDataset,
+    frames: datasets.EventFrames,
+    folder: Path,
+    console: Console,
+) -> tuple[quant.Sequential, list[dict]]:
+    network = zoo.build(
+        config.model,
+        classes=len(dataset.class_names),
+        input_shape=frames.train_x.shape[1:],
+        seed=config.seed,
+    )
+    phases = (
+        training.Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
+                       high=config.float_rates[1], cycle_epochs=config.cycle_epochs),
+        training.Phase(name="quantized", epochs=config.quantized_epochs,
+                       low=config.quantized_rates[0], high=config.quantized_rates[1],
+                       cycle_epochs=config.cycle_epochs),
+    )  # fmt: skip
+    quantize = functools.partial(
+        quant.quantize,
+        bits=(8, config.weight_bits, config.act_bits),
+        calibration=frames.train_x[np.random.default_rng(config.seed).permutation(
+            len(frames.train_x))[:256]],
+        weight_quantizer=config.weight_quantizer,
+    )  # fmt: skip
+    augment = functools.partial(
+        augment_frames, rotation=config.rotation, translation=config.translation
+    )
+    checkpoints = training.Checkpoints(folder / "checkpoints", folder / "metrics.jsonl")
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("training", total=sum(phase.epochs for phase in phases))
+
+        def show(row: dict) -> None:
+            text = f"{row['phase']}, test {row['test_accuracy']:.1%}"
+            progress.update(bar, completed=row["epoch"], description=text)
+
+        try:
+            return training.train(
+                network,
+                phases,
+                training.Examples(frames.train_x, frames.train_y),
+                training.Examples(frames.test_x, frames.test_y),
+                quantize=quantize,
+                checkpoints=checkpoints,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                augment=augment,
+                on_epoch=show,
+            )
+        finally:
+            checkpoints.close()
+
+
+def _data_title(config: Config) -> str:
+    return f"{DATA_TITLES[config.data]}, {config.window_ms:g} ms windows"
+
+
+def _title(config: Config) -> str:
+    return f"{pictures.LABELS[config.model]} on {_data_title(config)}"
+
+
+def report(result: dict, folder: Path, console: Console) -> None:
+    """Print what was reached, and where the pictures lie."""
+    accuracy = result["accuracy"]
+    table = Table(title=result["title"])
+    table.add_column("form")
+    table.add_column("accuracy", justify="right")
+    table.add_column("computed by")
+    if accuracy["float"] is not None:
+        table.add_row("float", f"{accuracy['float']:.2%}", "Flax, float32")
+    table.add_row("quantized", f"{accuracy['quantized']:.2%}", "Flax, straight-through")
+    table.add_row("integer", f"{accuracy['integer']:.2%}", "dense = event executor")
+    console.print(table)
+    layers = Table(title="share of zeros in each layer's output, test set")
+    layers.add_column("layer")
+    layers.add_column("sparsity", justify="right")
+    layers.add_column("synaptic operations", justify="right")
+    layers.add_column("of dense MACs", justify="right")
+    for name, sparsity in result["sparsity"].items():
+        operations = result["synaptic_operations_per_window"][name]
+        share = operations / result["macs_per_window"][name]
+        layers.add_row(name, f"{sparsity:.1%}", f"{operations:,.0f}", f"{share:.1%}")
+    console.print(layers)
+    console.print(
+        f"{result['n_test']} test windows; {result['potentials_compared']:,} potentials of the "
+        "quantized network, dense and event executor compared: all equal."
+    )
+    console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Run a preset, "default" if none is named, with its settings overridden."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or (arguments[0] not in PRESETS and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "default")
+    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    console = Console()
+    result = run(config, console)
+    pictures.draw_history(result, config.folder / "training.png")
+    pictures.draw_confusion(result, config.folder / "confusion.png")
+    report(result, config.folder, console)
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (FileNotFoundError, ValueError) as problem:
+        Console(stderr=True).print(f"[red]error:[/red] {problem}", soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,188 @@
+"""The paper's Figure 4: test accuracy against the temporal window, for both networks.
+
+A window of any length is cut into five bins, so the networks stay the same. All points of
+a network see the same number of training windows; what a longer window has is more events.
+
+    python -m experiments.dvs_windows                       # synthetic gestures
+    python -m experiments.dvs_windows nmnist                # N-MNIST in $AKIDA_JAX_DATA
+    python -m experiments.dvs_windows smoke
+
+About 25 minutes per data set on 2 cores. Writes results/dvs_windows_DATA.json and the
+picture; finished points are not trained again.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import dvs_gesture, pictures, training
+from experiments.provenance import describe_machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the sweep.
+
+    Attributes:
+      base: settings shared by all points.
+      windows_ms: temporal windows.
+      models: networks.
+      seeds: each point is the mean over these.
+      train_windows: training windows seen in the float epochs of a point, about.
+      results: folder for the JSON and the picture.
+    """
+
+    base: dvs_gesture.Config = dataclasses.field(
+        default_factory=lambda: dvs_gesture.Config(output="runs/dvs_windows")
+    )
+    windows_ms: tuple[float, ...] = (20.0, 50.0, 100.0, 200.0, 300.0)
+    models: tuple[str, ...] = ("akida_tiny", "akida_small")
+    seeds: tuple[int, ...] = (0,)
+    train_windows: int = 40_000
+    results: Path = RESULTS
+
+
+_NMNIST = dvs_gesture.Config(data="nmnist", translation=0.08, output="runs/dvs_windows")
+
+PRESETS = {
+    "default": ("synthetic gestures", Config()),
+    "nmnist": ("N-MNIST", Config(base=_NMNIST)),
+    "smoke": (
+        "two points in under a minute; the accuracy means nothing",
+        Config(
+            base=dvs_gesture.Config(n_train_per_class=2, n_test_per_class=1, duration_ms=300.0,
+                                    output="runs/smoke"),
+            windows_ms=(50.0, 300.0), models=("akida_tiny",), train_windows=64,
+            results=Path("runs/smoke"),
+        ),
+    ),
+}  # fmt: skip
+
+
+def sweep(config: Config) -> Iterator[dvs_gesture.Config]:
+    """Yield the settings of every point."""
+    for seed in config.seeds:
+        for model in config.models:
+            for window_ms in config.windows_ms:
+                yield _point(config, model, window_ms, seed)
+
+
+def _point(config: Config, model: str, window_ms: float, seed: int) -> dvs_gesture.Config:
+    base = config.base
+    nmnist = base.data == "nmnist"
+    duration_ms = 300.0 if nmnist else base.duration_ms
+    recordings = 1000 if nmnist else 11 * base.n_train_per_class
+    stride_ms = min(50.0, window_ms)
+    windows = recordings * (int((duration_ms - window_ms) / stride_ms) + 1)
+    epochs = max(1, round(config.train_windows / windows))
+    return dataclasses.replace(
+        base,
+        model=model,  # type: ignore[arg-type]
+        seed=seed,
+        window_ms=window_ms,
+        train_stride_ms=stride_ms,
+        float_epochs=epochs,
+        quantized_epochs=max(1, epochs // 4),
+        cycle_epochs=epochs,
+    )
+
+
+def collect(config: Config, console: Console) -> dict:
+    """Train every point and gather what the figure needs."""
+    points = []
+    for point in sweep(config):
+        result = dvs_gesture.run(point, console)
+        points.append({
+            "model": point.model,
+            "seed": point.seed,
+            "window_ms": point.window_ms,
+            "weights": result["weights"],
+            "n_train": result["n_train"],
+            "n_test": result["n_test"],
+            "accuracy": result["accuracy"],
+            "epochs": [point.float_epochs, point.quantized_epochs],
+        })  # fmt: skip
+    title = f"{dvs_gesture.DATA_TITLES[config.base.data]}: accuracy against the temporal window"
+    settings = {**dataclasses.asdict(config), "results": None}
+    return {"experiment": "dvs_windows", "title": title, "config": settings,
+            **describe_machine(), "points": points}  # fmt: skip
+
+
+def mean_accuracy(result: dict, model: str, form: str) -> dict[float, float]:
+    """Return the mean over the seeds by window, in ms."""
+    values: dict[float, list[float]] = {}
+    for point in result["points"]:
+        if point["model"] == model:
+            values.setdefault(point["window_ms"], []).append(point["accuracy"][form])
+    return {window: sum(v) / len(v) for window, v in sorted(values.items())}
+
+
+def draw(result: dict, path: Path) -> None:
+    """Draw accuracy against window; symbols grow with the number of weights."""
+    figure, axis = plt.subplots(figsize=(6, 4))
+    for model in dict.fromkeys(point["model"] for point in result["points"]):
+        weights = next(p["weights"] for p in result["points"] if p["model"] == model)
+        colour = pictures.COLOURS[model]
+        for form, style in (("integer", "-"), ("float", ":")):
+            curve = mean_accuracy(result, model, form)
+            label = f"{pictures.LABELS[model]}, {form}"
+            if form == "integer":
+                label += f" ({weights:,} weights)"
+            axis.plot(list(curve), [100 * v for v in curve.values()], style, color=colour,
+                      label=label, alpha=1 if form == "integer" else 0.5)  # fmt: skip
+        curve = mean_accuracy(result, model, "integer")
+        axis.scatter(list(curve), [100 * v for v in curve.values()], s=weights / 2500,
+                     color=colour, alpha=0.8, zorder=3)  # fmt: skip
+    axis.set_xlabel("temporal window, ms")
+    axis.set_ylabel("test accuracy of one window, %")
+    axis.set_title(result["title"], fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc="lower right")
+    pictures.save_figure(figure, path)
+
+
+def report(result: dict, console: Console) -> None:
+    """Print the figure as a table."""
+    table = Table(title=result["title"])
+    table.add_column("window, ms", justify="right")
+    models = list(dict.fromkeys(point["model"] for point in result["points"]))
+    for model in models:
+        for form in ("float", "integer"):
+            table.add_column(f"{pictures.LABELS[model]}, {form}", justify="right")
+    for window in mean_accuracy(result, models[0], "integer"):
+        cells = [
+            f"{mean_accuracy(result, model, form)[window]:.1%}"
+            for model in models
+            for form in ("float", "integer")
+        ]
+        table.add_row(f"{window:g}", *cells)
+    console.print(table)
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Run a preset, "default" if none is named, with its settings overridden."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or (arguments[0] not in PRESETS and arguments[0] not in ("-h", "--help")):
+        arguments.insert(0, "default")
+    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    console = Console()
+    result = collect(config, console)
+    name = f"dvs_windows_{config.base.data}"
+    training.write_text(config.results / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    draw(result, config.results / f"{name}.png")
+    report(result, console)
+    console.print(f"JSON and picture: {config.results}/{name}.*", soft_wrap=True, highlight=False)
+    return result
+
+
+if __name__ == "__main__":
+    main()

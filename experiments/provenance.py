@@ -1,0 +1,49 @@
+"""What a result needs to be cited: versions, commit, machine."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import jax
+
+_PACKAGES = ("akida-jax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def describe_machine() -> dict:
+    """Return date, versions, commit and device for a result's JSON."""
+    device = jax.devices()[0]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _commit(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "device": {
+            "platform": device.platform,
+            "kind": _processor() if device.platform == "cpu" else device.device_kind,
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout, with a mark if files differ; None outside one."""
+    root = Path(__file__).resolve().parent.parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
