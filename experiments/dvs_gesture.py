@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -33,6 +32,7 @@ from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
 from akida_jax.zoo import datasets
 from experiments import pictures, training
+from experiments.presets import read_settings
 from experiments.provenance import describe_machine
 
 
@@ -329,10 +329,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> dict:
     """Run a preset, "default" if none is named, with its settings overridden."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or (arguments[0] not in PRESETS and arguments[0] not in ("-h", "--help")):
-        arguments.insert(0, "default")
-    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    config = read_settings(PRESETS, arguments)
     console = Console()
     result = run(config, console)
     pictures.draw_history(result, config.folder / "training.png")

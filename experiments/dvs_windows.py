@@ -13,16 +13,15 @@ picture; finished points are not trained again.
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from experiments import dvs_gesture, pictures, training
+from experiments.presets import read_settings
 from experiments.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -170,10 +169,7 @@ def report(result: dict, console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> dict:
     """Run a preset, "default" if none is named, with its settings overridden."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or (arguments[0] not in PRESETS and arguments[0] not in ("-h", "--help")):
-        arguments.insert(0, "default")
-    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    config = read_settings(PRESETS, arguments)
     console = Console()
     result = collect(config, console)
     name = f"dvs_windows_{config.base.data}"

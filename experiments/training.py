@@ -101,6 +101,8 @@ class Trainer:
         self.graph: Any
         self.graph, parameters, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
         self.transform = optax.adam(cyclic_rate(phase, self.steps))
+        # Steps give up their input's memory; the caller's network keeps its own.
+        parameters, statistics = jax.tree.map(jnp.copy, (parameters, statistics))
         self.state = TrainingState(parameters, statistics, self.transform.init(parameters))
         self._key = jax.random.key(seed)
         self._x, self._y = jnp.asarray(data.x), jnp.asarray(data.y)

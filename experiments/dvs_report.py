@@ -1,0 +1,137 @@
+"""The accuracies that README and docs quote: three seeds on every data set at hand.
+
+    python -m experiments.dvs_report            # about 25 minutes on 2 cores
+    python -m experiments.dvs_report --tables   # rewrite the tables from the JSON only
+
+Runs the presets of experiments.dvs_gesture (finished runs are taken as they are), writes
+results/dvs_gesture.json and the tables of docs/dvs-gesture.md and README.md.
+"""
+
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from experiments import dvs_gesture, dvs_windows, pictures, training
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "experiments" / "results" / "dvs_gesture.json"
+PRESETS = ("default", "nmnist", "clips")
+SEEDS = (0, 1, 2)
+
+_KEPT = ("title", "config", "date", "commit", "versions", "device", "n_train", "n_test",
+         "accuracy", "potentials_compared", "potentials_equal", "sparsity", "weights",
+         "timings_s")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the report.
+
+    Attributes:
+      output: folder of the runs.
+      tables: only rewrite the tables from the committed JSON.
+    """
+
+    output: str = "runs/dvs_report"
+    tables: bool = False
+
+
+def collect(config: Config, console: Console) -> dict:
+    """Run every preset with every seed and keep what a table needs."""
+    runs = []
+    for preset in PRESETS:
+        for seed in SEEDS:
+            settings = dvs_gesture.PRESETS[preset][1]
+            settings = dataclasses.replace(settings, seed=seed, output=config.output)
+            result = dvs_gesture.run(settings, console)
+            runs.append({"preset": preset, **{key: result[key] for key in _KEPT}})
+    return {"experiment": "dvs_report", "runs": runs}
+
+
+def accuracy_table(result: dict) -> str:
+    """Return the accuracies of every data set as Markdown."""
+    lines = [
+        "| data, network | test windows | float | 4-bit integer, mean of 3 seeds | each seed |",
+        "|---|---|---|---|---|",
+    ]
+    for preset in PRESETS:
+        runs = [run for run in result["runs"] if run["preset"] == preset]
+        floats = [100 * run["accuracy"]["float"] for run in runs]
+        integers = [100 * run["accuracy"]["integer"] for run in runs]
+        network = pictures.LABELS[runs[0]["config"]["model"]]
+        data = dvs_gesture.DATA_TITLES[runs[0]["config"]["data"]]
+        each = ", ".join(f"{value:.1f}" for value in integers)
+        lines.append(
+            f"| {data}, {network}, {runs[0]['config']['window_ms']:g} ms | {runs[0]['n_test']} | "
+            f"{statistics.mean(floats):.1f} % | {statistics.mean(integers):.1f} % | {each} |"
+        )
+    return "\n".join(lines)
+
+
+def sparsity_table(result: dict) -> str:
+    """Return each layer's output sparsity, mean over the seeds, as Markdown."""
+    lines, columns = [], []
+    for preset in PRESETS:
+        runs = [run for run in result["runs"] if run["preset"] == preset]
+        title = dvs_gesture.DATA_TITLES[runs[0]["config"]["data"]]
+        columns.append((title, [run["sparsity"] for run in runs]))
+    lines.append("| layer | " + " | ".join(title for title, _ in columns) + " |")
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for layer in columns[0][1][0]:
+        means = [statistics.mean(s[layer] for s in sparsities) for _, sparsities in columns]
+        lines.append(f"| {layer} | " + " | ".join(f"{mean:.1%}" for mean in means) + " |")
+    return "\n".join(lines)
+
+
+def window_table(result: dict) -> str:
+    """Return Figure 4 as Markdown."""
+    models = list(dict.fromkeys(point["model"] for point in result["points"]))
+    curves = [dvs_windows.mean_accuracy(result, model, "integer") for model in models]
+    windows = list(curves[0])
+    lines = [
+        "| integer accuracy | " + " | ".join(f"{window:g} ms" for window in windows) + " |",
+        "|---" * (len(windows) + 1) + "|",
+    ]
+    for model, curve in zip(models, curves, strict=True):
+        cells = " | ".join(f"{curve[window]:.1%}" for window in windows)
+        lines.append(f"| {pictures.LABELS[model]} | {cells} |")
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """Return every generated table by its marker."""
+    result = json.loads(RESULT.read_text())
+    made = {"accuracy": accuracy_table(result), "sparsity": sparsity_table(result)}
+    for data in ("synthetic", "nmnist"):
+        path = RESULT.parent / f"dvs_windows_{data}.json"
+        made[f"windows-{data}"] = window_table(json.loads(path.read_text()))
+    return made
+
+
+def fill(text: str, made: dict[str, str]) -> str:
+    """Return a document with what stands between its markers replaced."""
+    for name, table in made.items():
+        head, begin, rest = text.partition(f"<!-- table: {name} -->")
+        if begin:
+            _, end, tail = rest.partition("<!-- end -->")
+            text = f"{head}{begin}\n{table}\n{end}{tail}"
+    return text
+
+
+def main(config: Config) -> None:
+    """Run, write the JSON, rewrite the tables."""
+    console = Console()
+    if not config.tables:
+        result = collect(config, console)
+        training.write_text(RESULT, json.dumps(result, indent=1) + "\n")
+    for document in (ROOT / "README.md", ROOT / "docs" / "dvs-gesture.md"):
+        training.write_text(document, fill(document.read_text(), tables()))
+    console.print(tables()["accuracy"])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
