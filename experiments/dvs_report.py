@@ -9,6 +9,7 @@ results/dvs_gesture.json and the tables of docs/dvs-gesture.md and README.md.
 
 import dataclasses
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from experiments import dvs_gesture, dvs_windows, pictures, training
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "dvs_gesture.json"
+GALLERY = ROOT / "docs" / "pictures" / "synthetic_frames.png"
 PRESETS = ("default", "nmnist", "clips")
 SEEDS = (0, 1, 2)
 
@@ -128,6 +130,9 @@ def main(config: Config) -> None:
     if not config.tables:
         result = collect(config, console)
         training.write_text(RESULT, json.dumps(result, indent=1) + "\n")
+        first = dataclasses.replace(dvs_gesture.PRESETS["default"][1], output=config.output)
+        GALLERY.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first.folder / "frames.png", GALLERY)
     for document in (ROOT / "README.md", ROOT / "docs" / "dvs-gesture.md"):
         training.write_text(document, fill(document.read_text(), tables()))
     console.print(tables()["accuracy"])

@@ -42,7 +42,7 @@ def draw_gallery(
     """Draw one window of each class, bin by bin."""
     bins = x.shape[3] // 2
     figure, axes = plt.subplots(
-        len(names), bins, figsize=(1.3 * bins + 1.6, 1.3 * len(names) + 0.5), squeeze=False
+        len(names), bins, figsize=(0.95 * bins + 1.6, 0.95 * len(names) + 0.5), squeeze=False
     )
     for label, row in enumerate(axes):
         members = np.flatnonzero(y == label)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from akida_jax.quant.exact import MANTISSA_BITS, Scale, floor_ratio, to_fixed
+from akida_jax.quant.exact import MANTISSA_BITS, SATURATED, Scale, floor_ratio, to_fixed
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.straight_through import straight_through
 
@@ -62,7 +62,8 @@ def derive_firing(
       registers: gives the fractional bits of the step.
 
     Returns:
-      int32 threshold and raw step; a value beyond 2**30 comes back saturated.
+      int32 threshold and raw step; a value beyond 2**30 comes back saturated, and so
+      does the threshold of a bias beyond 2**10 activation steps.
 
     Source: docs/hardware.md#from-float-to-registers.
     """
@@ -78,12 +79,16 @@ def derive_firing(
         step_mantissa, step_exponent, shift = one, jnp.int32(1 - MANTISSA_BITS), 0
         half_step = jnp.int32(0)
     unit = step_exponent - 1
-    level = half_step - to_fixed(bias, unit, _BIAS_LIMIT)
+    fixed_bias = to_fixed(bias, unit, _BIAS_LIMIT)
+    level = half_step - fixed_bias
     numerators = jnp.stack([level, jnp.broadcast_to(step_mantissa, level.shape)])
     powers = jnp.stack([unit, step_exponent + shift + registers.step_fraction_bits])[:, None]
     threshold, raw_step = floor_ratio(
         numerators, (*mantissas, pooled), input_step.mantissa, exponent + powers
     )
+    # A bias that the fixed point cut off must not pass for a threshold that fits.
+    cut = jnp.abs(fixed_bias) == _BIAS_LIMIT
+    threshold = jnp.where(cut, -jnp.sign(fixed_bias) * SATURATED, threshold)
     return Firing(threshold, raw_step)
 
 

@@ -248,6 +248,8 @@ def step_value(step: Float[Array, ""]) -> Float[Array, ""]:
 def logits(
     potentials: Int32[Array, "*batch filters"], firing: Firing, registers: Registers = AKIDA_1
 ) -> Float[Array, "*batch filters"]:
-    """Return ``(p - T) / S`` in float32."""
+    """Return ``(p - T) / S`` in float32, the same quotient as NumPy's on a CPU."""
     step = jnp.maximum(firing.raw_step, 1).astype(jnp.float32) / 2**registers.step_fraction_bits
+    # Without the barrier XLA multiplies by the reciprocal of a broadcast divisor.
+    step = jax.lax.optimization_barrier(jnp.broadcast_to(step, potentials.shape))
     return (potentials - firing.threshold).astype(jnp.float32) / step

@@ -52,8 +52,11 @@ class Sequential(nnx.Module):
         first = named[0] if named else None
         if not isinstance(first, InputData | InputConv):
             raise ValueError("a network must begin with InputData or an input convolution")
+        for layer in named[1:]:
+            if isinstance(layer, InputData | InputConv):
+                raise ValueError(f"layer {layer.name!r}: an input layer must come first")
         specs = [layer for layer in named if not isinstance(layer, InputData)]
-        _check_order(specs, isinstance(first, InputConv))
+        _check_activations(specs)
         if input_shift and not isinstance(first, InputConv):
             raise ValueError(f"layer {first.name!r} is InputData: input_shift must be 0")
         self.input = first
@@ -137,11 +140,9 @@ class Sequential(nnx.Module):
             )
 
 
-def _check_order(specs: Sequence[Layer], begins_with_convolution: bool) -> None:
+def _check_activations(specs: Sequence[Layer]) -> None:
     if not specs:
         raise ValueError("a network needs at least one layer behind its input")
-    for index, spec in enumerate(specs):
-        if isinstance(spec, InputConv) and not (index == 0 and begins_with_convolution):
-            raise ValueError(f"layer {spec.name!r}: an input convolution must come first")
-        if not spec.activation and index < len(specs) - 1:
+    for spec in specs[:-1]:
+        if not spec.activation:
             raise ValueError(f"layer {spec.name!r}: only the last layer may lack an activation")

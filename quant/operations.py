@@ -44,11 +44,17 @@ def convolve(
     padding: str = "same",
     padding_value: float = 0,
 ) -> Float[Array, "n ho wo f"]:
-    """Convolve with a dense kernel."""
+    """Convolve with a dense kernel.
+
+    On a CPU by XLA's convolution. Elsewhere as one matrix product per tap: a library's
+    convolution may go through a Winograd or Fourier transform, which rounds.
+    """
     if padding == "same":
         x = pad_spatial(x, (kernel.shape[0], kernel.shape[1]), (stride, stride), padding_value)
     if kernel.shape[:2] == (1, 1) and stride == 1:
         return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
+    if jax.default_backend() != "cpu":
+        return _convolve_by_taps(x, kernel, stride)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -59,6 +65,30 @@ def convolve(
     )
 
 
+def _convolve_by_taps(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"], stride: int
+) -> Float[Array, "n ho wo f"]:
+    """Convolve a padded input as a sum of matrix products."""
+    kh, kw = kernel.shape[:2]
+    total = jnp.zeros((), x.dtype)
+    for dy in range(kh):
+        for dx in range(kw):
+            window = _window(x, (dy, dx), (kh, kw), (stride, stride))
+            total = total + jnp.matmul(window, kernel[dy, dx], precision=jax.lax.Precision.HIGHEST)
+    return total
+
+
+def _window(
+    x: Num[Array, "n h w c"],
+    offset: tuple[int, int],
+    size: tuple[int, int],
+    stride: tuple[int, int],
+) -> Num[Array, "n ho wo c"]:
+    """Return what one tap of a sliding window sees, for all its valid positions."""
+    stops = [offset[i] + (x.shape[1 + i] - size[i]) // stride[i] * stride[i] + 1 for i in range(2)]
+    return x[:, offset[0] : stops[0] : stride[0], offset[1] : stops[1] : stride[1]]
+
+
 def convolve_depthwise(
     x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw 1 c"], *, stride: int = 1
 ) -> Float[Array, "n ho wo c"]:
@@ -67,13 +97,11 @@ def convolve_depthwise(
     One multiply-add per tap: a grouped convolution is several times slower on a CPU.
     """
     kh, kw = kernel.shape[:2]
-    rows, columns = (output_size(size, kh, stride, "same") for size in x.shape[1:3])
     x = pad_spatial(x, (kh, kw), (stride, stride), 0)
     total = jnp.zeros((), x.dtype)
     for dy in range(kh):
         for dx in range(kw):
-            stop = (dy + (rows - 1) * stride + 1, dx + (columns - 1) * stride + 1)
-            total = total + x[:, dy : stop[0] : stride, dx : stop[1] : stride] * kernel[dy, dx, 0]
+            total = total + _window(x, (dy, dx), (kh, kw), (stride, stride)) * kernel[dy, dx, 0]
     return total
 
 
@@ -92,13 +120,8 @@ def max_pool(
     lowest = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     if padding == "same":
         x = pad_spatial(x, size, stride, lowest)
-    rows, columns = ((x.shape[1 + i] - size[i]) // stride[i] + 1 for i in range(2))
-    windows = [
-        x[:, dy : dy + (rows - 1) * stride[0] + 1 : stride[0],
-          dx : dx + (columns - 1) * stride[1] + 1 : stride[1]]
-        for dy in range(size[0]) for dx in range(size[1])
-    ]  # fmt: skip
-    result = windows[0]
-    for window in windows[1:]:
-        result = jnp.maximum(result, window)
+    result = _window(x, (0, 0), size, stride)
+    for dy in range(size[0]):
+        for dx in range(size[1]):
+            result = jnp.maximum(result, _window(x, (dy, dx), size, stride))
     return result

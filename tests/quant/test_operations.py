@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from akida_jax.quant import operations
+
+
+def _integers(rng, shape, limit):
+    return jnp.asarray(rng.integers(-limit, limit + 1, shape), jnp.float32)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_product_per_tap_equals_the_convolution(rng, monkeypatch, size, stride, padding):
+    x, kernel = _integers(rng, (2, 11, 9, 3), 15), _integers(rng, (size, size, 3, 4), 7)
+    options = {"stride": stride, "padding": padding, "padding_value": 2}
+    convolved = operations.convolve(x, kernel, **options)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    by_taps = operations.convolve(x, kernel, **options)
+    assert convolved.dtype == by_taps.dtype == jnp.float32
+    assert_array_equal(convolved, by_taps)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_equals_a_grouped_convolution(rng, stride):
+    x, kernel = _integers(rng, (2, 8, 7, 6), 15), _integers(rng, (3, 3, 1, 6), 7)
+    grouped = jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=6,
+    )  # fmt: skip
+    assert_array_equal(operations.convolve_depthwise(x, kernel, stride=stride), grouped)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "expected"),
+    [(5, 3, 1, (1, 1)), (5, 3, 2, (1, 1)), (6, 3, 2, (0, 1)), (4, 2, 1, (0, 1)), (7, 5, 3, (2, 2))],
+)
+def test_same_padding_puts_the_odd_pixel_last(size, window, stride, expected):
+    assert operations.same_padding(size, window, stride) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_padding_never_wins_a_max_pool(dtype):
+    x = jnp.full((1, 3, 3, 1), -5, dtype)
+    pooled = operations.max_pool(x, (2, 2), (2, 2))
+    assert pooled.shape == (1, 2, 2, 1)
+    assert_array_equal(pooled, jnp.full_like(pooled, -5))
+
+
+def test_max_pool_by_hand():
+    x = jnp.arange(9, dtype=jnp.float32).reshape(1, 3, 3, 1)
+    assert_array_equal(operations.max_pool(x, (2, 2), (1, 1))[0, :, :, 0],
+                       [[4, 5, 5], [7, 8, 8], [7, 8, 8]])  # fmt: skip
+    valid = operations.max_pool(x, (2, 2), (2, 2), padding="valid")
+    assert_array_equal(valid[0, :, :, 0], [[4]])
