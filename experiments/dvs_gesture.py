@@ -119,7 +119,7 @@ PRESETS = {
     ),
     "nmnist": (
         "N-MNIST, one window of 300 ms per recording; longer training on few recordings",
-        Config(data="nmnist", window_ms=300.0, translation=0.08,
+        Config(data="nmnist", model="akida_small", window_ms=300.0, translation=0.08,
                float_epochs=64, quantized_epochs=16, cycle_epochs=64),
     ),
     "clips": (

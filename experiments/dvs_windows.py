@@ -46,7 +46,7 @@ class Config:
     windows_ms: tuple[float, ...] = (20.0, 50.0, 100.0, 200.0, 300.0)
     models: tuple[str, ...] = ("akida_tiny", "akida_small")
     seeds: tuple[int, ...] = (0,)
-    train_windows: int = 40_000
+    train_windows: int = 30_000
     results: Path = RESULTS
 
 
