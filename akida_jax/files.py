@@ -9,8 +9,10 @@ import hashlib
 import json
 import math
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,10 @@ from akida_jax.variables import LayerVariables, raw_steps
 FORMAT = "akida-jax model"
 VERSION = 1
 
+# What zipfile raises for a damaged archive; RuntimeError for flags it does not support.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError,
+           RuntimeError, ValueError)  # fmt: skip
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DESCRIPTION = "model.json"
 _DESCRIPTION_MAX_BYTES = 2**22
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -96,7 +102,7 @@ def load(path: str | os.PathLike) -> Model:
             return _build(archive, description)
     except ModelFileError as error:
         raise ModelFileError(f"{path.name}: {error}") from error
-    except (zipfile.BadZipFile, EOFError, OSError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except _DAMAGE as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise ModelFileError(
@@ -143,7 +149,7 @@ def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ModelFileError(f"{_DESCRIPTION} does not say {FORMAT!r}; this is no model file")
     version = description.get("version")
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise ModelFileError(f"format version {version!r} is not a positive number")
     if version > VERSION:
         raise ModelFileError(
@@ -162,6 +168,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, n_bytes: int | None) -> by
         info = archive.getinfo(name)
     except KeyError as error:
         raise ModelFileError(f"{name} is missing; the file is incomplete") from error
+    if info.compress_type not in _COMPRESSIONS:
+        raise ModelFileError(f"{name} has an unknown compression; the file is damaged")
     limit = _DESCRIPTION_MAX_BYTES if n_bytes is None else n_bytes
     if info.file_size > limit or (n_bytes is not None and info.file_size != n_bytes):
         wanted = f"at most {limit}" if n_bytes is None else str(n_bytes)
@@ -199,6 +207,9 @@ def _read_layer(fields: dict[str, Any]) -> layer_types.AnySpecification:
         odd = sorted(set(fields) ^ known)
         raise ModelFileError(f"layer {fields.get('name')!r} has unknown or missing fields {odd}")
     for key, value in fields.items():
+        wanted = {"name": str, "activation": bool}.get(key)
+        if wanted and not isinstance(value, wanted):
+            raise ModelFileError(f"layer {fields.get('name')!r}: {key} is {value!r}")
         if isinstance(value, list):
             fields[key] = tuple(value)
         numbers = fields[key] if isinstance(fields[key], tuple) else (fields[key],)

@@ -17,7 +17,7 @@ from akida_jax.layers import (
     SeparableConvolutional,
     Specification,
 )
-from akida_jax.quant.architecture import Shape, pair
+from akida_jax.quant.architecture import Shape
 
 ACT_BITS = (1, 2, 4)
 INPUT_CHANNELS = (1, 3)
@@ -29,6 +29,9 @@ MAX_CHANNELS = 2048
 MAX_FLAT_INPUTS = 57334
 GLOBAL_POOL_MAX_WIDTH = 32
 GLOBAL_POOL_MAX_AREA = 256
+
+_INTEGER_FIELDS = ("filters", "units", "kernel_size", "stride", "padding_value",
+                   "input_bits", "weight_bits", "act_bits")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +71,12 @@ def find_faults(layers: Sequence[AnySpecification]) -> list[Fault]:
     for index, layer in enumerate(layers):
         following = layers[index + 1] if index + 1 < len(layers) else None
         found = list(_order(layer, index, len(layers)))
-        if isinstance(layer, InputData):
-            found += _input_data(layer)
+        malformed = list(_malformed(layer))
+        found += malformed
+        if malformed:
+            shape = None
+        elif isinstance(layer, InputData):
+            found += _one_of("input_bits", layer.input_bits, ACT_BITS)
             shape = layer.input_shape
         else:
             if isinstance(layer, InputConvolutional):
@@ -97,13 +104,30 @@ def _order(layer: AnySpecification, index: int, count: int) -> Iterator[Finding]
         yield "no activation, but it is not the last layer", "set activation=True"
 
 
-def _input_data(layer: InputData) -> Iterator[Finding]:
-    yield from _one_of("input_bits", layer.input_bits, ACT_BITS)
-    if min(layer.input_shape) < 1 or len(layer.input_shape) != 3:
-        yield (
-            f"input_shape {layer.input_shape} is not a positive (height, width, channels)",
-            "give three positive numbers",
-        )
+def _malformed(layer) -> Iterator[Finding]:
+    """Yield the fields that are no numbers at all: no other rule can be applied."""
+    for field in dataclasses.fields(layer):
+        value = getattr(layer, field.name)
+        if field.name == "input_shape":
+            if not (_are_integers(value, 3) and min(value) >= 1):
+                yield (
+                    f"input_shape {value!r} is not a tuple of three positive integers",
+                    "give (height, width, channels)",
+                )
+        elif field.name in ("pool_size", "pool_stride"):
+            absent = value is None and field.name == "pool_stride"
+            if not (absent or _are_integers((value,), 1) or _are_integers(value, 2)):
+                yield f"{field.name} {value!r} is not one integer or two", "give (height, width)"
+        elif field.name in _INTEGER_FIELDS and not _are_integers((value,), 1):
+            yield f"{field.name} {value!r} is not an integer", "give a Python int"
+
+
+def _are_integers(value, count: int) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == count
+        and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+    )
 
 
 def _computing(
@@ -137,9 +161,10 @@ def _empty_output(layer: Convolution, shape: Shape) -> Iterator[Finding]:
 
 def _computable(layer: Convolution) -> bool:
     """Whether strides and windows are such that shapes can be computed."""
-    strides = (layer.stride, *layer.pool_window[1])
-    sizes = (layer.kernel_size, *pair(layer.pool_size))
-    return min(strides) >= 1 and min(sizes) >= 1 and layer.padding in ("same", "valid")
+    numbers = [layer.stride, layer.kernel_size]
+    if layer.pool == "max":
+        numbers += [*layer.pool_window[0], *layer.pool_window[1]]
+    return min(numbers) >= 1 and layer.padding in ("same", "valid")
 
 
 def _fully_connected(
@@ -208,7 +233,7 @@ def _event_convolution(
     yield from _one_of("pool", layer.pool, (None, "max", "global_average"))
     if layer.pool == "max":
         yield from _max_pool(layer, following)
-    if layer.pool == "global_average":
+    if layer.pool == "global_average" and _computable(layer):
         yield from _global_pool(layer, shape, separable)
 
 

@@ -144,7 +144,7 @@ class Model:
         potentials = self._potentials(x, executor)
         last = self._variables[str(self.layers[-1].name)]
         logits = (potentials - last["threshold"]).astype(np.float32) / last["step"]
-        return logits.reshape(len(logits), -1) if logits.shape[1:3] == (1, 1) else logits
+        return logits[:, 0, 0] if logits.shape[1:3] == (1, 1) else logits
 
     def predict_classes(self, x: Inputs, executor: str = "auto") -> Int64[np.ndarray, " n"]:
         """Return the index of the largest logit of each input; the first, if equal."""

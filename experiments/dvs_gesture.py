@@ -24,6 +24,7 @@ from typing import Literal
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -342,5 +343,5 @@ if __name__ == "__main__":
     try:
         main()
     except (FileNotFoundError, ValueError) as problem:
-        Console(stderr=True).print(f"[red]error:[/red] {problem}", soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
         sys.exit(2)

@@ -13,11 +13,13 @@ picture; finished points are not trained again.
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments import dvs_gesture, pictures, training
@@ -82,7 +84,8 @@ def _point(config: Config, model: str, window_ms: float, seed: int) -> dvs_gestu
     recordings = 1000 if nmnist else 11 * base.n_train_per_class
     stride_ms = min(50.0, window_ms)
     windows = recordings * (int((duration_ms - window_ms) / stride_ms) + 1)
-    epochs = max(1, round(config.train_windows / windows))
+    # No window fits: the run itself says so.
+    epochs = max(1, round(config.train_windows / max(windows, 1)))
     return dataclasses.replace(
         base,
         model=model,  # type: ignore[arg-type]
@@ -181,4 +184,8 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (FileNotFoundError, ValueError) as problem:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
+        sys.exit(2)

@@ -193,8 +193,8 @@ def _in_batches(
 class Checkpoints:
     """Checkpoints of one run: the state after each epoch, and the history so far.
 
-    The state is stored as arrays by path, free of Flax objects; Orbax lets a checkpoint
-    appear only when it is complete.
+    The state is stored as NumPy arrays by path, free of Flax objects and devices; Orbax lets
+    a checkpoint appear only when it is complete.
     """
 
     def __init__(self, directory: Path, metrics: Path):
@@ -206,9 +206,9 @@ class Checkpoints:
 
     def save(self, epoch: int, state: TrainingState, history: list[dict]) -> None:
         """Store the state after ``epoch`` epochs, then the metrics."""
-        arrays = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+        arrays = {_path(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
         self._checkpointer.save(epoch, arrays, custom_metadata={"history": history})
-        write_text(self._metrics, "".join(json.dumps(row) + "\n" for row in history))
+        self._write_metrics(history)
 
     def latest(self) -> tuple[int, list[dict]]:
         """Return the last complete epoch (0 if none) and the history up to it."""
@@ -216,7 +216,10 @@ class Checkpoints:
         if latest is None:
             return 0, []
         metadata = self._checkpointer.metadata(latest.step).custom_metadata
-        return latest.step, list(metadata["history"])
+        history = list(metadata["history"])
+        # The last run may have ended between its last checkpoint and the metrics.
+        self._write_metrics(history)
+        return latest.step, history
 
     def load(self, epoch: int, like: TrainingState) -> TrainingState:
         """Return the stored state in the structure of ``like``.
@@ -237,6 +240,9 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for the last checkpoint."""
         self._checkpointer.close()
+
+    def _write_metrics(self, history: list[dict]) -> None:
+        write_text(self._metrics, "".join(json.dumps(row) + "\n" for row in history))
 
 
 def _path(path: Any) -> str:

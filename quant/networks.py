@@ -86,7 +86,7 @@ class Sequential(nnx.Module):
         """Return logits (or last activations) of shape (n, classes) for a dense head."""
         for _, y in self.outputs(x, train=train):
             x = y
-        return x.reshape(len(x), -1) if x.shape[1:3] == (1, 1) else x
+        return x[:, 0, 0] if x.shape[1:3] == (1, 1) else x
 
     def outputs(self, x: Array, *, train: bool = False) -> list[tuple[str, Array]]:
         """Return every layer's name and output, in order."""

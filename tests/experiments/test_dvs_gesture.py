@@ -1,0 +1,412 @@
+import dataclasses
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import types
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import rich.console
+from flax import nnx
+
+import akida_jax as aj
+from akida_jax import quant
+from akida_jax.zoo import datasets
+from experiments import dvs_gesture, pictures, training
+from tests.conftest import ROOT
+from tests.experiments import made_up
+
+CLASSES = 11
+LAYERS = ["conv_0", "conv_1", "conv_2", "conv_3", "conv_4", "separable_5", "dense_6"]
+#: Arguments of the shortest run; `small_zoo` makes it one of seconds.
+SHORT = ["smoke", "--n-train-per-class", "1", "--duration-ms", "200", "--float-epochs", "1"]
+
+
+class Stop(Exception):
+    """Stands for the moment at which a run ends without warning."""
+
+
+def quiet():
+    return rich.console.Console(quiet=True)
+
+
+@pytest.fixture
+def small_zoo(monkeypatch):
+    """Replace the networks of the zoo by one that compiles soon; count how many are built."""
+    built = []
+
+    def build(name, *, classes, input_shape, seed):
+        built.append(name)
+        layers = [
+            quant.InputData(input_shape=input_shape, input_bits=4),
+            quant.Conv(filters=4, kernel_size=3, stride=2, pool="global_average"),
+            quant.Dense(units=classes, activation=False),
+        ]
+        return quant.Sequential(layers, rngs=nnx.Rngs(seed))
+
+    monkeypatch.setattr(dvs_gesture.zoo, "build", build)
+    return built
+
+
+@pytest.mark.parametrize("name", dvs_gesture.PRESETS)
+def test_presets_are_valid(name):
+    title, config = dvs_gesture.PRESETS[name]
+    assert title
+    assert config.data in datasets.EVENT_SETS
+    assert config.data in dvs_gesture.DATA_TITLES
+    assert config.model in dvs_gesture.zoo.list()
+    assert config.model in pictures.LABELS
+    assert config.model in pictures.COLOURS
+    assert config.float_epochs > 0
+    assert config.quantized_epochs > 0
+    for low, high in (config.float_rates, config.quantized_rates):
+        assert 0 < low < high
+    assert not config.restart
+    assert config.data_dir is None
+    assert config.output.startswith("runs/")
+    assert json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def test_presets_follow_the_paper():
+    _, config = dvs_gesture.PRESETS["paper"]
+    assert (config.model, config.data) == ("akida_small", "dvs-gesture")
+    assert (config.window_ms, config.bins) == (100.0, 5)
+    assert (config.float_epochs, config.quantized_epochs) == (16, 8)
+    assert (config.weight_bits, config.act_bits) == (4, 4)
+
+
+def test_settings_decide_the_folder():
+    config = dvs_gesture.Config()
+    other = {
+        "data": "nmnist", "data_dir": "elsewhere", "model": "akida_small", "window_ms": 99.0,
+        "train_stride_ms": 1.0, "test_stride_ms": 1.0, "float_rates": (0.1, 0.2),
+        "quantized_rates": (0.1, 0.2), "rotation": 0.5, "translation": 0.5,
+        "weight_quantizer": "std", "duration_ms": 1.0,
+    }  # fmt: skip
+    folders = {config.folder}
+    for field in dataclasses.fields(config):
+        if field.name not in ("output", "restart"):
+            value = other.get(field.name, 99)
+            folders.add(dataclasses.replace(config, **{field.name: value}).folder)
+    assert len(folders) == 1 + len(dataclasses.fields(config)) - 2
+    assert dataclasses.replace(config, restart=True).folder == config.folder
+    moved = dataclasses.replace(config, output="elsewhere").folder
+    assert moved.name == config.folder.name
+    assert str(moved.parent) == "elsewhere"
+    assert re.fullmatch(r"synthetic-akida_tiny-seed0-[0-9a-f]{8}", config.folder.name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["foo"], ["foo", "default, smoke, nmnist, clips, paper"]),
+        (["smoke", "--epochs", "3"], ["--epochs"]),
+        (["--model", "akida_huge"], ["akida_huge", "akida_tiny", "akida_small"]),
+        (["--float-epochs", "many"], ["many", "float-epochs"]),
+    ],
+)
+def test_wrong_arguments_are_named(capsys, arguments, messages):
+    with pytest.raises(SystemExit) as ending:
+        dvs_gesture.main(arguments)
+    assert ending.value.code == 2
+    printed = re.sub(r"[│\s]+", " ", "".join(capsys.readouterr()))
+    for message in messages:
+        assert message in printed
+
+
+def test_help_lists_the_presets(capsys):
+    with pytest.raises(SystemExit) as ending:
+        dvs_gesture.main(["--help"])
+    assert ending.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in dvs_gesture.PRESETS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--seed", "3"]])
+def test_without_a_name_the_preset_is_the_default(monkeypatch, arguments):
+    chosen = []
+
+    def refuse(config, console):
+        chosen.append(config)
+        raise Stop
+
+    monkeypatch.setattr(dvs_gesture, "run", refuse)
+    with pytest.raises(Stop):
+        dvs_gesture.main(arguments)
+    seed = 3 if arguments else 0
+    assert chosen == [dataclasses.replace(dvs_gesture.PRESETS["default"][1], seed=seed)]
+
+
+def test_missing_data_end_the_command(tmp_path):
+    command = [sys.executable, "-m", "experiments.dvs_gesture", "default", "--data", "nmnist"]
+    command += ["--data-dir", "nowhere[old]", "--output", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != "AKIDA_JAX_DATA"}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert (
+        "error: data set 'nmnist': no nowhere[old]/Train; pass its folder as data_dir"
+        in done.stderr
+    )
+    assert "N-MNIST by Orchard et al." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_window_longer_than_the_recordings_is_refused(tmp_path):
+    arguments = [*SHORT, "--window-ms", "201", "--output", str(tmp_path)]
+    message = "no window of 201 ms fits into the recordings of 'synthetic'; choose a shorter one"
+    with pytest.raises(ValueError, match=message):
+        dvs_gesture.main(arguments)
+    assert not list(tmp_path.iterdir())
+
+
+class FakeModel:
+    """Answers with given logits; its executors agree with the network or not."""
+
+    programs = ()
+
+    def __init__(self, logits, event_error=0):
+        self.logits = np.asarray(logits, np.float32)
+        self.event_error = event_error
+
+    def forward(self, x, executor):
+        potentials = np.zeros((len(x), 1, 1, 3), np.int32)
+        if executor == "event":
+            potentials[-1, 0, 0, 2] += self.event_error
+        return potentials
+
+    def predict(self, x, executor):
+        return self.logits
+
+    def evaluate(self, x, labels):
+        return float((self.logits.argmax(1) == labels).mean())
+
+    def activity(self, x):
+        class Nothing(dict):
+            sparsity = types.MappingProxyType({})
+
+        return Nothing()
+
+
+@pytest.fixture
+def four_windows(monkeypatch):
+    """Four windows of two recordings, of the classes 0 and 2."""
+    monkeypatch.setattr(
+        training, "integers", lambda network, x: np.zeros((len(x), 1, 1, 3), np.int32)
+    )
+    monkeypatch.setattr(training, "classify", lambda network, x: np.array([0, 0, 0, 2]))
+    x = np.zeros((4, 2, 2, 2), np.uint8)
+    y = np.array([0, 0, 2, 2], np.int32)
+    return datasets.EventFrames(x, y, x, y, np.array([4, 4, 9, 9], np.int32))
+
+
+def test_evaluation_by_hand(four_windows):
+    # Windows are seen as 0, 1, 2, 1. Summed, the first recording is a 1, the second a 2.
+    logits = [[4, 3, 0], [0, 3, 2], [0, 0, 9], [0, 1, 0]]
+    history = [
+        {"phase": "float", "test_accuracy": 0.6},
+        {"phase": "float", "test_accuracy": 0.5},
+        {"phase": "quantized", "test_accuracy": 0.75},
+    ]
+    result = dvs_gesture.evaluate(None, FakeModel(logits), four_windows, history)
+    assert result["accuracy"] == {
+        "float": 0.5, "quantized": 0.75, "integer": 0.5, "integer_by_recording": 0.5,
+    }  # fmt: skip
+    assert result["confusion"] == [[1, 1, 0], [0, 0, 0], [0, 1, 1]]
+    assert result["potentials_compared"] == 12
+    assert result["potentials_equal"] == {"dense": True, "event": True}
+    assert (
+        dvs_gesture.evaluate(None, FakeModel(logits), four_windows, [])["accuracy"]["float"] is None
+    )
+
+
+def test_a_single_different_potential_is_an_error(four_windows):
+    model = FakeModel(np.zeros((4, 3)), event_error=1)
+    message = "executors disagree with the trained network: .*'dense': True, 'event': False"
+    with pytest.raises(AssertionError, match=message):
+        dvs_gesture.evaluate(None, model, four_windows, [])
+
+
+@pytest.mark.parametrize("float_epochs", [0, 3])
+def test_report(float_epochs, tmp_path):
+    console = rich.console.Console(width=100)
+    with console.capture() as capture:
+        dvs_gesture.report(made_up.gesture_result(float_epochs=float_epochs), tmp_path, console)
+    text = capture.get()
+    assert ("80.00%" in text) == bool(float_epochs)
+    assert text.count("75.00%") == 2
+    assert re.search(r"conv_0 +│ +90\.0% │ +12,346 │ +12\.3%", text)
+    assert "12 test windows; 36 potentials" in text
+    assert f"{tmp_path}/" in text
+
+
+@pytest.mark.slow
+def test_run_resume_and_restart(tmp_path, monkeypatch, small_zoo, capsys):
+    arguments = [*SHORT, "--output", str(tmp_path / "whole")]
+    first = dvs_gesture.main(arguments)
+    assert len(small_zoo) == 1
+    folder = next((tmp_path / "whole").iterdir())
+    model = (folder / "model.akj").read_bytes()
+
+    # A second call returns the stored result and draws lost pictures again.
+    (folder / "training.png").unlink()
+    capsys.readouterr()
+    again = dvs_gesture.main(arguments)
+    assert len(small_zoo) == 1
+    assert json.dumps(again) == json.dumps(first)
+    assert (folder / "training.png").exists()
+    assert "finished already" in capsys.readouterr().out
+
+    # An interrupted run goes on and ends with the same bits.
+    save = training.Checkpoints.save
+
+    def break_off(checkpoints, epoch, state, history):
+        save(checkpoints, epoch, state, history)
+        raise Stop
+
+    interrupted = [*SHORT, "--output", str(tmp_path / "interrupted")]
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Checkpoints, "save", break_off)
+        with pytest.raises(Stop):
+            dvs_gesture.main(interrupted)
+    resumed = dvs_gesture.main(interrupted)
+    other = next((tmp_path / "interrupted").iterdir())
+    assert other.name == folder.name
+    assert (other / "model.akj").read_bytes() == model
+    same = ("accuracy", "confusion", "sparsity", "synaptic_operations_per_window", "n_test")
+    for key in same:
+        assert resumed[key] == first[key], key
+
+    # --restart trains again, to the same result.
+    restarted = dvs_gesture.main([*arguments, "--restart"])
+    assert len(small_zoo) == 4
+    assert restarted["config"]["restart"] is True
+    for key in same:
+        assert restarted[key] == first[key], key
+    assert (folder / "model.akj").read_bytes() == model
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """Folder and result of the smoke preset."""
+    output = tmp_path_factory.mktemp("smoke")
+    result = dvs_gesture.main(["smoke", "--output", str(output)])
+    (folder,) = output.iterdir()
+    return folder, result
+
+
+@pytest.mark.slow
+def test_smoke_writes_every_field(smoke):
+    folder, returned = smoke
+    result = json.loads((folder / "result.json").read_text())
+    assert result == json.loads(json.dumps(returned))
+    assert result["experiment"] == "dvs_gesture"
+    assert result["title"] == "Akida Tiny on synthetic gestures, 100 ms windows"
+    assert result["config"]["seed"] == 0
+    assert set(result["config"]) == {f.name for f in dataclasses.fields(dvs_gesture.Config)}
+    assert {"python", "jax", "flax", "numpy", "akida-jax"} <= set(result["versions"])
+    assert {"platform", "kind"} <= set(result["device"])
+    assert {"date", "commit"} <= set(result)
+    assert (result["n_train"], result["n_test"]) == (3 * 3 * CLASSES, 3 * CLASSES)
+    assert len(result["class_names"]) == CLASSES
+    assert result["weights"] == 137_248
+    assert sum(result["macs_per_window"].values()) == 2_985_856
+    assert set(result["timings_s"]) == {"data", "training", "total"}
+    assert all(value >= 0 for value in result["timings_s"].values())
+    assert [row["epoch"] for row in result["history"]] == [1, 2, 3]
+    assert all(math.isfinite(row["loss"]) for row in result["history"])
+
+
+@pytest.mark.slow
+def test_smoke_numbers_agree(smoke):
+    _, result = smoke
+    accuracy = result["accuracy"]
+    assert set(accuracy) == {"float", "quantized", "integer", "integer_by_recording"}
+    assert accuracy["quantized"] == accuracy["integer"]
+    assert accuracy["float"] == result["history"][1]["test_accuracy"]
+    assert accuracy["quantized"] == result["history"][2]["test_accuracy"]
+    assert result["potentials_equal"] == {"dense": True, "event": True}
+    assert result["potentials_compared"] == result["n_test"] * CLASSES
+    confusion = np.array(result["confusion"])
+    assert confusion.shape == (CLASSES, CLASSES)
+    assert confusion.sum() == result["n_test"]
+    assert confusion.sum(1).tolist() == [3] * CLASSES
+    assert np.trace(confusion) / result["n_test"] == accuracy["integer"]
+    for key in ("sparsity", "synaptic_operations_per_window", "macs_per_window"):
+        assert list(result[key]) == LAYERS
+    assert all(0 <= value <= 1 for value in result["sparsity"].values())
+    for name, macs in result["macs_per_window"].items():
+        assert 0 <= result["synaptic_operations_per_window"][name] <= macs
+
+
+@pytest.mark.slow
+def test_smoke_leaves_pictures_model_and_metrics(smoke):
+    folder, result = smoke
+    names = {"checkpoints", "confusion.png", "frames.png", "metrics.jsonl", "model.akj",
+             "result.json", "training.png"}  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == names
+    for name in ("frames.png", "training.png", "confusion.png"):
+        image = plt.imread(folder / name)[..., :3].mean(-1)
+        assert min(image.shape) > 200, name
+        assert max(image.shape) < 4000, name
+        assert image.var() > 1e-3, name
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows == result["history"]
+    model = aj.load(folder / "model.akj")
+    config = dvs_gesture.Config(**result["config"])
+    _, frames = dvs_gesture.load(config)
+    assert model.evaluate(frames.test_x, frames.test_y) == result["accuracy"]["integer"]
+
+
+@pytest.mark.slow
+def test_smoke_finished_is_returned_at_once(smoke, monkeypatch):
+    folder, result = smoke
+    monkeypatch.setattr(dvs_gesture, "load", None)
+    again = dvs_gesture.main(["smoke", "--output", str(folder.parent)])
+    assert json.dumps(again) == json.dumps(result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "folder", "settings"),
+    [
+        ("clips", "dvs_gesture_clips", {"test_stride_ms": 50.0}),
+        ("nmnist", "nmnist_small", {"window_ms": 300.0}),
+    ],
+)
+def test_real_recordings_give_the_same_integers(
+    data_dir, tmp_path, monkeypatch, data, folder, settings
+):
+    if not (data_dir / folder).is_dir():
+        pytest.skip(f"no {folder} in AKIDA_JAX_DATA")
+    kept = {}
+    evaluate = dvs_gesture.evaluate
+
+    def keep(network, model, frames, history):
+        kept.update(network=network, model=model, frames=frames)
+        return evaluate(network, model, frames, history)
+
+    monkeypatch.setattr(dvs_gesture, "evaluate", keep)
+    config = dvs_gesture.Config(
+        data=data, data_dir=str(data_dir / folder), float_epochs=1, quantized_epochs=1,
+        cycle_epochs=2, output=str(tmp_path), **settings,
+    )  # fmt: skip
+    result = dvs_gesture.run(config, quiet())
+    network, model, x = kept["network"], kept["model"], kept["frames"].test_x
+    assert len(x) == result["n_test"] >= 80
+    graph, state = nnx.split(network)
+    forward = jax.jit(lambda state, x: nnx.merge(graph, state).forward(x))
+    expected = np.concatenate([np.asarray(forward(state, piece)) for piece in np.split(x, [64])])
+    assert len(np.unique(expected)) > 20
+    for executor in ("dense", "event"):
+        np.testing.assert_array_equal(model.forward(x, executor), expected, strict=True)
+    stored = aj.load(config.folder / "model.akj")
+    np.testing.assert_array_equal(stored.forward(x), expected, strict=True)
+    assert result["accuracy"]["quantized"] == result["accuracy"]["integer"]
