@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from akida_jax.executors import EXECUTORS
 from akida_jax.files import load
@@ -38,7 +39,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
     except (OSError, ValueError) as problem:
-        Console(stderr=True).print(f"[red]error:[/red] {problem}", soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
         sys.exit(2)
 
 

@@ -1,11 +1,8 @@
 """From a quantized Flax network to the integer model."""
 
 import dataclasses
-import functools
 
-import jax
 import numpy as np
-from flax import nnx
 
 from akida_jax.layers import (
     Convolutional,
@@ -52,7 +49,7 @@ def convert(network: Sequential) -> Model:
     first = [network.input] if isinstance(network.input, InputData) else []
     faults = find_faults([*first, *specs])
     variables = {}
-    for spec, integers in zip(specs, _derive(*nnx.split(network)), strict=True):
+    for spec, integers in zip(specs, network.integers(), strict=True):
         threshold, raw_step = map(np.asarray, integers.firing)
         is_input = isinstance(spec, InputConvolutional)
         found = find_register_faults(threshold, raw_step, is_input, registers)
@@ -61,11 +58,6 @@ def convert(network: Sequential) -> Model:
     if faults:
         raise ModelError(faults)
     return Model([*first, *specs], variables, registers=registers)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _derive(graph: nnx.GraphDef, state: nnx.State) -> list[LayerIntegers]:
-    return nnx.merge(graph, state).integers()
 
 
 def _specify(layer: QuantizedLayer) -> Specification:

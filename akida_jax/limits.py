@@ -104,7 +104,7 @@ def _order(layer: AnySpecification, index: int, count: int) -> Iterator[Finding]
         yield "no activation, but it is not the last layer", "set activation=True"
 
 
-def _malformed(layer) -> Iterator[Finding]:
+def _malformed(layer: AnySpecification) -> Iterator[Finding]:
     """Yield the fields that are no numbers at all: no other rule can be applied."""
     for field in dataclasses.fields(layer):
         value = getattr(layer, field.name)
@@ -122,7 +122,7 @@ def _malformed(layer) -> Iterator[Finding]:
             yield f"{field.name} {value!r} is not an integer", "give a Python int"
 
 
-def _are_integers(value, count: int) -> bool:
+def _are_integers(value: object, count: int) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == count

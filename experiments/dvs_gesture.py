@@ -142,7 +142,7 @@ def run(config: Config, console: Console) -> dict:
         shutil.rmtree(folder)
     finished = folder / "result.json"
     if finished.exists():
-        console.print(f"This run is finished already; its result is {finished}.")
+        console.print(f"This run is finished already; its result is {finished}.", soft_wrap=True)
         return json.loads(finished.read_text())
     with console.status(f"Loading {config.data} ..."):
         dataset, frames = load(config)
@@ -345,3 +345,6 @@ if __name__ == "__main__":
     except (FileNotFoundError, ValueError) as problem:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped; the same command goes on from the last epoch.")
+        sys.exit(130)

@@ -120,6 +120,8 @@ def fill(text: str, made: dict[str, str]) -> str:
         head, begin, rest = text.partition(f"<!-- table: {name} -->")
         if begin:
             _, end, tail = rest.partition("<!-- end -->")
+            if not end:
+                raise ValueError(f"the table {name!r} has no end marker")
             text = f"{head}{begin}\n{table}\n{end}{tail}"
     return text
 

@@ -7,6 +7,7 @@ killed and started again ends with the same bits as one that was not.
 import dataclasses
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -303,6 +304,10 @@ def train(
 def _epoch(trainer: Trainer, epoch: int, test: Examples) -> dict:
     start = time.perf_counter()
     loss = trainer.run_epoch(epoch)
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the loss of epoch {epoch} is not finite; lower the learning rates and restart"
+        )
     seconds = time.perf_counter() - start
     accuracy = float((classify(trainer.network(), test.x) == test.y).mean())
     return {

@@ -4,8 +4,10 @@
 ``p``, threshold ``T`` and fixed-point step ``S`` (docs/hardware.md#activation).
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
@@ -31,6 +33,7 @@ def activation_limit(bits: int) -> int:
     return 2**bits - 1
 
 
+@functools.partial(jax.jit, static_argnames=("bits", "pooled", "activation", "registers"))
 def derive_firing(
     *,
     weight_scales: tuple[Scale, ...],
@@ -92,6 +95,7 @@ def derive_firing(
     return Firing(threshold, raw_step)
 
 
+@functools.partial(jax.jit, static_argnames=("bits", "registers"))
 def activate(
     potential: Int32[Array, "*batch filters"],
     threshold: Int32[Array, " filters"],

@@ -5,6 +5,7 @@ A weight is stored as a level ``q`` in ``[-(2**(b-1) - 1), 2**(b-1) - 1]`` with
 same weights give the same integers however the program is compiled.
 """
 
+import functools
 import math
 from typing import Literal, NamedTuple, get_args
 
@@ -45,6 +46,7 @@ def weight_limit(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
+@functools.partial(jax.jit, static_argnames=("bits", "quantizer"))
 def quantize_weights(
     w: Float[Array, "*kernel"], *, bits: int, quantizer: WeightQuantizer = "max_per_filter"
 ) -> Levels:
