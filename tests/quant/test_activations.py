@@ -1,5 +1,7 @@
 """The activation against Python ints, exhaustively and at the limits of its registers."""
 
+import dataclasses
+import re
 from fractions import Fraction
 
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 from akida_jax.quant import (
     AKIDA_1,
+    Registers,
     activate,
     activation_limit,
     derive_firing,
@@ -206,3 +209,19 @@ def test_registers_of_the_first_generation():
     assert AKIDA_1.threshold_limit(is_input=True) == 2**23
     assert AKIDA_1.step_limit(is_input=False) == 65536 * 16
     assert AKIDA_1.step_limit(is_input=True) == 2**20 * 16
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
+        ("threshold_bits", 26, "2..25"),
+        ("input_threshold_bits", 1, "2..25"),
+        ("step_fraction_bits", 5, "0..4"),
+        ("step_integer_bits", 0, "1..24"),
+        ("input_step_integer_bits", 20.0, "1..24"),
+    ],
+)
+def test_registers_too_wide_for_int32_are_refused(name, value, limits):
+    with pytest.raises(ValueError, match=f"registers: {name} must be in {re.escape(limits)}, got"):
+        dataclasses.replace(AKIDA_1, **{name: value})
+    assert isinstance(AKIDA_1, Registers)
