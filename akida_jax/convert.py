@@ -52,7 +52,7 @@ def convert(network: Sequential) -> Model:
     for spec, integers in zip(specs, network.integers(), strict=True):
         threshold, raw_step = map(np.asarray, integers.firing)
         is_input = isinstance(spec, InputConvolutional)
-        found = find_register_faults(threshold, raw_step, is_input, registers)
+        found = find_register_faults(threshold, raw_step, registers, is_input=is_input)
         faults += [Fault(str(spec.name), what, remedy) for what, remedy in found]
         variables[str(spec.name)] = _variables(integers, registers.step_fraction_bits)
     if faults:

@@ -56,8 +56,12 @@ def save(model: Model, path: str | os.PathLike) -> None:
     """Write a model; the file appears under its name only when it is complete.
 
     The same model gives the same bytes.
+
+    Raises:
+      FileNotFoundError: if the folder does not exist.
+      IsADirectoryError: if the name is that of a folder.
     """
-    target = Path(path)
+    target = _check_target(path)
     members: dict[str, bytes] = {}
     arrays = []
     for program in model.programs:
@@ -88,11 +92,21 @@ def save(model: Model, path: str | os.PathLike) -> None:
     _write_zip(target, {_DESCRIPTION: text, **members})
 
 
+def _check_target(path: str | os.PathLike) -> Path:
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist; create it first")
+    return target
+
+
 def load(path: str | os.PathLike) -> Model:
     """Read a model.
 
     Raises:
       FileNotFoundError: if there is no such file.
+      IsADirectoryError: if it is a folder.
       ModelFileError: if the file is truncated, damaged, no model, or of a newer version.
     """
     path = Path(path)

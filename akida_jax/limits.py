@@ -120,6 +120,10 @@ def _malformed(layer: AnySpecification) -> Iterator[Finding]:
                 yield f"{field.name} {value!r} is not one integer or two", "give (height, width)"
         elif field.name in _INTEGER_FIELDS and not _are_integers((value,), 1):
             yield f"{field.name} {value!r} is not an integer", "give a Python int"
+        elif field.name == "activation" and not isinstance(value, bool):
+            yield f"activation {value!r} is neither True nor False", "give a bool"
+        elif field.name == "name" and not (value is None or isinstance(value, str)):
+            yield f"name {value!r} is not a string", "give a str"
 
 
 def _are_integers(value: object, count: int) -> bool:
@@ -234,7 +238,7 @@ def _event_convolution(
     if layer.pool == "max":
         yield from _max_pool(layer, following)
     if layer.pool == "global_average" and _computable(layer):
-        yield from _global_pool(layer, shape, separable)
+        yield from _global_pool(layer, shape)
 
 
 def _max_pool(layer: Convolution, following: AnySpecification | None) -> Iterator[Finding]:
@@ -248,7 +252,7 @@ def _max_pool(layer: Convolution, following: AnySpecification | None) -> Iterato
         )
 
 
-def _global_pool(layer: Convolution, shape: Shape, separable: bool) -> Iterator[Finding]:
+def _global_pool(layer: Convolution, shape: Shape) -> Iterator[Finding]:
     if shape[1] > GLOBAL_POOL_MAX_WIDTH:
         yield (
             f"global average pool on an input {shape[1]} wide, the limit is "
@@ -261,7 +265,7 @@ def _global_pool(layer: Convolution, shape: Shape, separable: bool) -> Iterator[
             f"{GLOBAL_POOL_MAX_AREA}",
             "reduce the map before it",
         )
-    if separable and shape[:2] == (1, 1):
+    if isinstance(layer, SeparableConvolutional) and shape[:2] == (1, 1):
         yield "global average pool of a separable layer on a 1x1 input", "drop the pool"
 
 

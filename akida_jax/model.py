@@ -59,17 +59,27 @@ class Model:
         Raises:
           ModelError: with every fault of the layers at once, or every fault of the
             variables at once.
+          TypeError: if the variables or registers are of another kind.
         """
-        if not layers:
-            raise ModelError([Fault("model", "no layers", "begin with an input layer")])
-        self.layers = name_layers(layers)
+        self.layers = _named(layers)
         self.registers = registers
         faults = find_faults(self.layers)
         if not faults and not self._computing():
             faults = [Fault(str(self.layers[0].name), "no layer behind the input", "add one")]
         if faults:
             raise ModelError(faults)
-        self._variables = self._check_variables(variables or {})
+        if not isinstance(registers, Registers):
+            raise TypeError(f"registers must be a Registers, got {registers!r}")
+        given = {} if variables is None else _check_mapping(variables, "variables")
+        self._variables = self._check_variables(given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set what is not set yet: a model never changes."""
+        if name in self.__dict__:
+            raise AttributeError(
+                f"a Model is immutable, {name} cannot be set; build a new one or use with_variables"
+            )
+        super().__setattr__(name, value)
 
     @property
     def input_shape(self) -> Shape:
@@ -112,9 +122,9 @@ class Model:
           ModelError: for an unknown name, a wrong shape or dtype, or a value out of
             range; all of them at once.
         """
-        merged: dict[str, dict] = {name: dict(layer) for name, layer in self._variables.items()}
-        for name, layer in variables.items():
-            merged[name] = {**merged.get(name, {}), **layer}
+        merged: dict[str, Any] = {name: dict(layer) for name, layer in self._variables.items()}
+        for name, layer in _check_mapping(variables, "variables").items():
+            merged[name] = {**merged.get(name, {}), **_check_mapping(layer, f"layer {name!r}")}
         return Model(self.layers, merged, registers=self.registers)
 
     def forward(self, x: Inputs, executor: str = "auto") -> np.ndarray:
@@ -147,19 +157,42 @@ class Model:
         return logits[:, 0, 0] if logits.shape[1:3] == (1, 1) else logits
 
     def predict_classes(self, x: Inputs, executor: str = "auto") -> Int64[np.ndarray, " n"]:
-        """Return the index of the largest logit of each input; the first, if equal."""
+        """Return the index of the largest logit of each input; the first, if equal.
+
+        Raises:
+          ValueError: if the output is a map, which has no one class; or as `forward`.
+        """
+        if self.output_shape[:2] != (1, 1):
+            shape = "x".join(map(str, self.output_shape))
+            raise ValueError(
+                f"layer {self.layers[-1].name!r} returns a map of {shape}, no classes; use "
+                "predict, or end with a FullyConnected layer"
+            )
         return self.predict(x, executor).argmax(-1)
 
     def evaluate(self, x: Inputs, labels: ArrayLike, executor: str = "auto") -> float:
         """Return the share of inputs whose predicted class is the label.
 
+        Args:
+          x: inputs, as for `forward`.
+          labels: integers in ``[0, classes - 1]``, one for each input.
+          executor: as for `forward`.
+
         Raises:
-          ValueError: if there are no inputs, or not one label for each.
+          ValueError: if there are no inputs, not one label for each, or a label that is no
+            class.
         """
         labels = np.asarray(labels)
         if labels.shape != (len(x),) or not len(x):
             raise ValueError(
                 f"evaluate needs one label for each of {len(x)} inputs, got {labels.shape}"
+            )
+        classes = self.output_shape[2]
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.dtype}")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(
+                f"labels must lie in 0..{classes - 1}, got {labels.min()} to {labels.max()}"
             )
         return float((self.predict_classes(x, executor) == labels).mean())
 
@@ -213,14 +246,15 @@ class Model:
     def _check_variables(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, LayerVariables]:
         layers = {str(spec.name): (spec, shape, bits) for spec, shape, bits in self._computing()}
         faults = [
-            Fault(name, "no such layer", f"the layers are {', '.join(layers)}")
+            Fault(str(name), "no such layer", f"the layers are {', '.join(layers)}")
             for name in given
             if name not in layers
         ]
         checked = {}
         for name, (spec, shape, bits) in layers.items():
             blank = blank_variables(spec, shape)
-            arrays = {key: np.asarray(value) for key, value in given.get(name, {}).items()}
+            layer = _check_mapping(given.get(name, {}), f"layer {name!r}")
+            arrays = {key: np.asarray(value) for key, value in layer.items()}
             values = {**blank, **arrays}
             found = find_variable_faults(spec, shape, bits, values, self.registers)
             faults += found
@@ -239,7 +273,12 @@ class Model:
         return np.concatenate(pieces)
 
     def _executor(self, name: str) -> str:
-        if name != "auto" and name not in EXECUTORS:
+        if name == "native":
+            raise ValueError(
+                "executor 'native' is not part of this version; dense, event and auto give "
+                "the same integers"
+            )
+        if name not in ("auto", *EXECUTORS):
             raise ValueError(f"unknown executor {name!r}; choose from {', '.join(EXECUTORS)}, auto")
         return "dense" if name == "auto" else name
 
@@ -267,6 +306,32 @@ class Model:
                 f"got {x.max()}; clip or rescale them"
             )
         return x
+
+
+def _named(layers: Sequence[AnySpecification]) -> tuple[AnySpecification, ...]:
+    """Return the layers with their names, if each is a layer and no two share a name."""
+    items = [layers] if isinstance(layers, str) else list(layers)
+    if not items:
+        raise ModelError([Fault("model", "no layers", "begin with an input layer")])
+    faults = [
+        Fault(f"number {index}", f"{item!r} is no layer specification",
+              "use InputData, InputConvolutional, Convolutional, SeparableConvolutional or "
+              "FullyConnected of akida_jax")
+        for index, item in enumerate(items)
+        if not isinstance(item, AnySpecification)
+    ]  # fmt: skip
+    if faults:
+        raise ModelError(faults)
+    try:
+        return name_layers(items)
+    except ValueError as error:
+        raise ModelError([Fault("model", str(error), "name each layer")]) from error
+
+
+def _check_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict of arrays by name, got {value!r}")
+    return value
 
 
 @functools.partial(jax.jit, static_argnums=2)

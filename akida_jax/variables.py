@@ -9,6 +9,7 @@ from akida_jax.limits import Fault
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Shape
+from akida_jax.quant.exact import SATURATED
 from akida_jax.quant.potentials import n_channel_groups
 from akida_jax.quant.registers import Registers
 from akida_jax.quant.weights import weight_limit
@@ -72,25 +73,33 @@ def find_variable_faults(
     if faults:
         return faults
     found = [*_weights(spec, in_shape, input_bits, variables)]
+    step = variables["step"]
+    wrong = ~(np.isfinite(step) & (step > 0))
+    if wrong.any():
+        first = int(wrong.argmax())
+        what = f"step of {_which(wrong)} is not a positive number (filter {first}: {step[first]:g})"
+        found.append((what, "give what one level is worth"))
+        step = np.where(wrong, np.float32(1), step)
     is_input = isinstance(spec, InputConvolutional)
     found += find_register_faults(
-        variables["threshold"], raw_steps(variables["step"], registers), is_input, registers
+        variables["threshold"], raw_steps(step, registers), registers, is_input=is_input
     )
     return [Fault(name, what, remedy) for what, remedy in found]
 
 
 def find_register_faults(
-    threshold: np.ndarray, raw_step: np.ndarray, is_input: bool, registers: Registers
+    threshold: np.ndarray, raw_step: np.ndarray, registers: Registers, *, is_input: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield (what, remedy) for every threshold and step that its register cannot hold."""
     fraction = 2**registers.step_fraction_bits
     limit = registers.threshold_limit(is_input=is_input)
     outside = (threshold < -limit) | (threshold >= limit)
     if outside.any():
-        bits = limit.bit_length()
+        bits, value = limit.bit_length(), int(threshold[outside.argmax()])
+        shown = "30 bits or more" if abs(value) >= SATURATED else str(value)
         yield (
             f"threshold of {_which(outside)} does not fit {bits} signed bits "
-            f"(filter {outside.argmax()}: {threshold[outside.argmax()]})",
+            f"(filter {outside.argmax()}: {shown})",
             "use fewer weight bits, a smaller bias or the max_per_tensor quantizer",
         )
     limit = registers.step_limit(is_input=is_input)

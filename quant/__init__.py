@@ -13,6 +13,7 @@ from akida_jax.quant.activations import (
     activation_limit,
     derive_firing,
     fake_activation,
+    least_weight_range,
 )
 from akida_jax.quant.architecture import Conv, Dense, InputConv, InputData, SeparableConv
 from akida_jax.quant.exact import Scale, floor_ratio, snap
@@ -45,6 +46,7 @@ __all__ = [
     "fake_activation",
     "fake_levels",
     "floor_ratio",
+    "least_weight_range",
     "quantize",
     "quantize_weights",
     "snap",

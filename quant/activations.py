@@ -11,13 +11,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from akida_jax.quant.exact import MANTISSA_BITS, SATURATED, Scale, floor_ratio, to_fixed
+from akida_jax.quant.exact import (
+    MANTISSA_BITS,
+    SATURATED,
+    Scale,
+    floor_ratio,
+    power_of_two,
+    snap,
+    to_fixed,
+)
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.straight_through import straight_through
 
 ACTIVATION_BITS = (1, 2, 4)
 
-_BIAS_LIMIT = 2**22
+_BIAS_LIMIT = 2**24
+"""In halves of a step's last bit: at least 2**11 steps, all that float32 holds exactly."""
 
 
 class Firing(NamedTuple):
@@ -66,7 +75,7 @@ def derive_firing(
 
     Returns:
       int32 threshold and raw step; a value beyond 2**30 comes back saturated, and so
-      does the threshold of a bias beyond 2**10 activation steps.
+      does the threshold of a bias beyond 2**11 activation steps.
 
     Source: docs/hardware.md#from-float-to-registers.
     """
@@ -93,6 +102,62 @@ def derive_firing(
     cut = jnp.abs(fixed_bias) == _BIAS_LIMIT
     threshold = jnp.where(cut, -jnp.sign(fixed_bias) * SATURATED, threshold)
     return Firing(threshold, raw_step)
+
+
+@functools.partial(
+    jax.jit, static_argnames=("limit", "bits", "pooled", "activation", "is_input", "registers")
+)
+def least_weight_range(
+    *,
+    limit: int,
+    other_scales: tuple[Scale, ...],
+    bias: Float[Array, " filters"],
+    input_step: Scale,
+    output_step: Scale,
+    bits: int,
+    pooled: int = 1,
+    activation: bool = True,
+    is_input: bool = False,
+    registers: Registers = AKIDA_1,
+) -> Float[Array, " filters"]:
+    """Return the range below which a filter's step or threshold overflows its register.
+
+    With weight scale ``limit / range``, the step is below ``2**step_integer_bits`` and the
+    threshold within its width if ``range`` is at least this. Rounded up by less than one
+    part in 1,000, in the same way under every compiler.
+
+    Args:
+      limit: largest weight level.
+      other_scales: of the layer's other kernels (the depthwise one).
+      bias: folded bias, as `derive_firing` takes it; so are the following.
+      input_step: real value of one input level.
+      output_step: real value of one output level.
+      bits: output bits.
+      pooled: H * W of a global average pool, 1 otherwise.
+      activation: whether the layer has one.
+      is_input: whether the wider registers of the input layer apply.
+      registers: widths.
+    """
+    fraction = 2**registers.step_fraction_bits
+    step_limit = jnp.float32(registers.step_limit(is_input=is_input) / fraction)
+    threshold_limit = jnp.float32(registers.threshold_limit(is_input=is_input))
+    # Powers of two throughout: products and quotients are exact, the sum rounds once.
+    step = output_step.value if activation else jnp.float32(1)
+    half = 0.5 * step if activation else jnp.float32(0)
+    per_step = step * jnp.float32(2.0 ** (bits - 4 if activation else 0)) / step_limit
+    needed = snap(jnp.maximum((jnp.abs(bias) + half) / threshold_limit, per_step))
+    exponent = needed.exponent - input_step.exponent
+    for scale in other_scales:
+        exponent = exponent + scale.exponent
+    mantissas = tuple(scale.mantissa for scale in other_scales)
+    # A kernel's mantissa is limit * 2**5 at least, limit * 2**6 at most: eleven bits or more
+    # remain, and with pooled <= 2**8 no more than 29.
+    shift = MANTISSA_BITS - (limit.bit_length() + 5) * len(mantissas)
+    ratio = floor_ratio(
+        needed.mantissa + 1, (*mantissas, limit, pooled), input_step.mantissa,
+        jnp.full_like(needed.exponent, shift),
+    )  # fmt: skip
+    return (ratio + 1).astype(jnp.float32) * power_of_two(exponent - shift)
 
 
 @functools.partial(jax.jit, static_argnames=("bits", "registers"))

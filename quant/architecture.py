@@ -200,7 +200,10 @@ class InputConv(Conv):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SeparableConv(Conv):
-    """Depthwise then pointwise convolution, fused: nothing is rounded in between."""
+    """Depthwise then pointwise convolution, fused: nothing is rounded in between.
+
+    It has only same padding; a `Sequential` with another one is refused.
+    """
 
     kind = "separable"
 
@@ -237,7 +240,7 @@ class Dense(Layer):
         return 1, 1, self.units
 
     def linear(self, x: Num[Array, "n h w c"], kernels: Kernels) -> Num[Array, "n 1 1 f"]:
-        return convolve(x.reshape(len(x), 1, 1, -1), kernels["kernel"])
+        return convolve(x.reshape(len(x), 1, 1, math.prod(x.shape[1:])), kernels["kernel"])
 
 
 AnyLayer = TypeVar("AnyLayer", bound=InputData | Layer)

@@ -7,7 +7,7 @@ float32 values: activations in ``[0, 2**b - 1]``, potentials below 2**24.
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +20,20 @@ from akida_jax.quant.activations import (
     activation_limit,
     derive_firing,
     fake_activation,
+    least_weight_range,
 )
 from akida_jax.quant.architecture import Layer, Shape
 from akida_jax.quant.exact import Scale, snap
 from akida_jax.quant.potentials import exact_potentials, n_channel_groups
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.straight_through import straight_through
-from akida_jax.quant.weights import Levels, WeightQuantizer, fake_levels, quantize_weights
+from akida_jax.quant.weights import (
+    Levels,
+    WeightQuantizer,
+    fake_levels,
+    quantize_weights,
+    weight_limit,
+)
 
 MAX_ACTIVATION = 6.0
 """Upper bound of the float ReLU, and the default range of its quantized twin.
@@ -161,31 +168,44 @@ class QuantizedLayer(nnx.Module):
         Source: docs/hardware.md#from-float-to-registers.
         """
         precision = self.precision
-        weights = {
-            name: quantize_weights(
-                kernel,
-                bits=precision.weight_bits,
-                quantizer="max_per_tensor"
-                if name == "kernel" and self.spec.kind == "separable"
-                and precision.weight_quantizer == "max_per_filter"
-                else precision.weight_quantizer,
-            )
-            for name, kernel in _kernels(self).items()
-        }  # fmt: skip
-        firing = derive_firing(
-            weight_scales=tuple(levels.scale for levels in weights.values()),
-            bias=jax.lax.stop_gradient(self.bias[...]),
-            input_step=input_step,
-            output_step=snap(jax.lax.stop_gradient(self.step[...])),
-            bits=precision.act_bits,
-            pooled=self.spec.pooled(self.in_shape),
-            activation=self.spec.activation,
-            registers=precision.registers,
-        )
+        given: dict[str, Any] = {
+            "bias": jax.lax.stop_gradient(self.bias[...]),
+            "input_step": input_step,
+            "output_step": snap(jax.lax.stop_gradient(self.step[...])),
+            "bits": precision.act_bits,
+            "pooled": self.spec.pooled(self.in_shape),
+            "activation": self.spec.activation,
+            "registers": precision.registers,
+        }
+        weights = self._levels(given)
+        scales = tuple(levels.scale for levels in weights.values())
+        firing = derive_firing(weight_scales=scales, **given)
         if shift:
             offset = shift * weights["kernel"].levels.sum((0, 1, 2))
             firing = firing._replace(threshold=firing.threshold + offset)
         return LayerIntegers(weights, firing)
+
+    def _levels(self, given: dict[str, Any]) -> dict[str, Levels]:
+        precision, weights = self.precision, dict[str, Levels]()
+        for name, kernel in _kernels(self).items():
+            quantizer, least_range = precision.weight_quantizer, None
+            if quantizer == "max_per_filter":
+                if name == "kernel" and self.spec.kind == "separable":
+                    quantizer = "max_per_tensor"
+                else:
+                    least_range = least_weight_range(
+                        limit=weight_limit(precision.weight_bits),
+                        other_scales=tuple(levels.scale for levels in weights.values()),
+                        is_input=self.spec.kind == "input_conv",
+                        **given,
+                    )
+            weights[name] = quantize_weights(
+                kernel,
+                bits=precision.weight_bits,
+                quantizer=quantizer,
+                least_range=least_range,
+            )
+        return weights
 
     def groups(self) -> int:
         """Return into how many channel groups float32 must split the sum."""

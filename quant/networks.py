@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 from akida_jax.quant.activations import activate, activation_limit
 from akida_jax.quant.architecture import InputConv, InputData, Layer, Shape, name_layers
 from akida_jax.quant.exact import Scale, snap
+from akida_jax.quant.faults import check_descriptions, check_inputs, check_network
 from akida_jax.quant.layers import FloatLayer, LayerIntegers, QuantizedLayer, step_value
 
 
@@ -42,29 +43,30 @@ class Sequential(nnx.Module):
           input_scale: input levels per unit of the float network,
             ``x_int = input_scale * x_float + input_shift``; by default the levels span
             an interval of length 1.
-          input_shift: input level of the float network's zero; with `InputConv` only.
+          input_shift: input level of the float network's zero, in 0..255; with
+            `InputConv` only.
 
         Raises:
-          ValueError: if the first layer is no input layer, another one is, only the
-            last may go without activation, or names repeat.
+          ValueError: if names repeat; else with every fault at once: a layer in the
+            wrong place, a number, word or flag that a layer cannot have, a kernel or
+            pool beyond its input, an argument out of range.
         """
+        check_descriptions(layers)
         named = name_layers(layers)
-        first = named[0] if named else None
-        if not isinstance(first, InputData | InputConv):
-            raise ValueError("a network must begin with InputData or an input convolution")
-        for layer in named[1:]:
-            if isinstance(layer, InputData | InputConv):
-                raise ValueError(f"layer {layer.name!r}: an input layer must come first")
-        specs = [layer for layer in named if not isinstance(layer, InputData)]
-        _check_activations(specs)
-        if input_shift and not isinstance(first, InputConv):
-            raise ValueError(f"layer {first.name!r} is InputData: input_shift must be 0")
+        check_network(
+            named, batch_norm=batch_norm, input_scale=input_scale, input_shift=input_shift
+        )
+        first = named[0]
+        assert isinstance(first, InputData | InputConv)
         self.input = first
-        self.input_scale = float(input_scale or activation_limit(first.input_bits))
-        self.input_shift = int(input_shift)
+        limit = activation_limit(first.input_bits)
+        self.input_scale = float(limit if input_scale is None else input_scale)
+        self.input_shift = input_shift
         shape: Shape = first.input_shape
         built = []
-        for spec in specs:
+        for spec in named:
+            if isinstance(spec, InputData):
+                continue
             norm = batch_norm and spec.activation
             built.append(FloatLayer(spec, shape, batch_norm=norm, rngs=rngs))
             shape = spec.out_shape(shape)
@@ -83,14 +85,23 @@ class Sequential(nnx.Module):
     def __call__(
         self, x: UInt8[Array, "n h w c"] | Float[Array, "n h w c"], *, train: bool = False
     ) -> Float[Array, "n ..."]:
-        """Return logits (or last activations) of shape (n, classes) for a dense head."""
+        """Return logits (or last activations) of shape (n, classes) for a dense head.
+
+        Args:
+          x: integers in ``[0, 2**input_bits - 1]``, as floats too. A quantized network
+            refuses other values, unless they are traced.
+          train: normalize by the batch and move the statistics; float networks only.
+
+        Raises:
+          ValueError: for a wrong shape or value.
+        """
         for _, y in self.outputs(x, train=train):
             x = y
         return x[:, 0, 0] if x.shape[1:3] == (1, 1) else x
 
     def outputs(self, x: Array, *, train: bool = False) -> list[tuple[str, Array]]:
         """Return every layer's name and output, in order."""
-        self._check_input(x)
+        check_inputs(x, self.input, levels=self.quantized)
         x = x.astype(jnp.float32)
         results = []
         step = self.input_step.value
@@ -120,8 +131,12 @@ class Sequential(nnx.Module):
         """Return the last layer's integers: potentials, or levels if it has an activation.
 
         Bit for bit what `akida_jax.Model.forward` returns for the converted network.
+
+        Raises:
+          ValueError: for a wrong shape, a dtype that holds no integers, values outside
+            ``[0, 2**input_bits - 1]`` (not seen if traced), or a float network.
         """
-        self._check_input(x)
+        check_inputs(x, self.input, integers=True)
         y = x.astype(jnp.float32)
         for layer, integers in zip(self.layers, self.integers(), strict=True):
             potentials = layer.potentials(y, integers)
@@ -131,18 +146,3 @@ class Sequential(nnx.Module):
             levels = activate(potentials, *integers.firing, bits=bits, registers=registers)
             y = levels.astype(jnp.float32)
         return levels
-
-    def _check_input(self, x: Array) -> None:
-        if x.ndim != 4 or x.shape[1:] != tuple(self.input.input_shape):
-            raise ValueError(
-                f"layer {self.input.name!r} takes inputs of shape (n, "
-                f"{', '.join(map(str, self.input.input_shape))}), got {x.shape}"
-            )
-
-
-def _check_activations(specs: Sequence[Layer]) -> None:
-    if not specs:
-        raise ValueError("a network needs at least one layer behind its input")
-    for spec in specs[:-1]:
-        if not spec.activation:
-            raise ValueError(f"layer {spec.name!r}: only the last layer may lack an activation")

@@ -24,9 +24,19 @@ def largest_potential(layer: Layer, in_shape: Shape, weight_bits: int, input_lim
 
 
 def n_channel_groups(layer: Layer, in_shape: Shape, weight_bits: int, input_limit: int) -> int:
-    """Return into how many groups of channels float32 must split the sum."""
+    """Return into how many groups of channels float32 must split the sum.
+
+    Raises:
+      ValueError: if float32 cannot hold the sum of even one channel.
+    """
     channels = layer.kernel_shapes(in_shape)["kernel"][3 if layer.kind == "separable" else 2]
     per_channel = largest_potential(layer, in_shape, weight_bits, input_limit) // channels
+    if per_channel >= EXACT_FLOAT32:
+        raise ValueError(
+            f"layer {layer.name!r}: the sum over one channel can reach {per_channel}, beyond the "
+            f"{EXACT_FLOAT32 - 1} that float32 holds exactly; use a smaller kernel or fewer "
+            "weight bits"
+        )
     return -(-channels // ((EXACT_FLOAT32 - 1) // per_channel))
 
 
@@ -41,7 +51,7 @@ def exact_potentials(
         total = layer.max_pool(layer.linear(x, kernels)).astype(jnp.int32)
     else:
         if layer.kind == "dense":
-            x = x.reshape(len(x), 1, 1, -1)
+            x = x.reshape(len(x), 1, 1, math.prod(x.shape[1:]))
         axes = {"kernel": 3 if layer.kind == "separable" else 2, "pointwise": 0}
         parts = {name: jnp.array_split(k, groups, axes[name]) for name, k in kernels.items()}
         sums = [

@@ -28,6 +28,7 @@ WEIGHT_BITS = (2, 4, 8)
 
 _FIXED_BITS = 15
 _SCALE_BITS = 20
+_STD_MAX_WEIGHTS = 2**25
 
 
 class Levels(NamedTuple):
@@ -48,7 +49,11 @@ def weight_limit(bits: int) -> int:
 
 @functools.partial(jax.jit, static_argnames=("bits", "quantizer"))
 def quantize_weights(
-    w: Float[Array, "*kernel"], *, bits: int, quantizer: WeightQuantizer = "max_per_filter"
+    w: Float[Array, "*kernel"],
+    *,
+    bits: int,
+    quantizer: WeightQuantizer = "max_per_filter",
+    least_range: Float[Array, " filters"] | None = None,
 ) -> Levels:
     """Derive integer levels and their scale from float weights.
 
@@ -57,11 +62,20 @@ def quantize_weights(
     deviations of the tensor. ``d`` is truncated to ``bits + 5`` bits at most, which keeps
     the largest weight on the end level.
 
-    A filter whose range is below 2**-10 of the largest one's shares that floor, so that a
-    dead filter cannot ask for an endless scale.
+    A filter whose range is below 2**-10 of the largest one's shares that floor.
+
+    Args:
+      w: weights, filters on the last axis.
+      bits: 2, 4 or 8.
+      quantizer: "max_per_filter", "max_per_tensor" or "std".
+      least_range: for "max_per_filter" the range that each filter must have for its
+        registers to hold threshold and step (`least_weight_range`). A filter of smaller
+        range is quantized with that range, or the largest of the tensor if that is
+        smaller: a dead filter must not ask for an endless scale.
 
     Raises:
-      ValueError: if ``bits`` is not 2, 4 or 8, or the quantizer is unknown.
+      ValueError: if ``bits`` is not 2, 4 or 8, the quantizer is unknown, or the tensor is
+        too large for the integer sums of "std".
 
     Source: docs/hardware.md#weights.
     """
@@ -70,13 +84,17 @@ def quantize_weights(
     if quantizer not in get_args(WeightQuantizer):
         raise ValueError(f"weight quantizer must be one of {get_args(WeightQuantizer)}, "
                          f"got {quantizer!r}")  # fmt: skip
+    if quantizer == "std" and w.size >= _STD_MAX_WEIGHTS:
+        raise ValueError(f"the std quantizer takes less than {_STD_MAX_WEIGHTS} weights, got "
+                         f"{w.size}; use max_per_filter or max_per_tensor")  # fmt: skip
     limit = weight_limit(bits)
     magnitude = jnp.abs(jax.lax.stop_gradient(w)).astype(jnp.float32)
     largest = jnp.maximum(jnp.max(magnitude), jnp.float32(2.0**-60))
     if quantizer == "max_per_filter":
-        largest = jnp.maximum(
-            jnp.max(magnitude, axis=tuple(range(w.ndim - 1))), largest * jnp.float32(2.0**-10)
-        )
+        floor = largest * jnp.float32(2.0**-10)
+        if least_range is not None:
+            floor = jnp.clip(least_range, floor, largest)
+        largest = jnp.maximum(jnp.max(magnitude, axis=tuple(range(w.ndim - 1))), floor)
     exponent = binary_exponent(largest)
     fixed = to_fixed(jax.lax.stop_gradient(w), exponent - _FIXED_BITS, 2**_FIXED_BITS)
     bound = to_fixed(largest, exponent - _FIXED_BITS, 2**_FIXED_BITS)
@@ -102,25 +120,20 @@ def _standard_deviation(fixed: Int32[Array, "*kernel"]) -> Int32[Array, ""]:
     """Standard deviation of 16-bit integers, in integers (to 1/2048 of full scale)."""
     coarse = (fixed + 128) >> 8
     n = math.prod(fixed.shape)
-    # Means with 8 and 4 fractional bits: sums of at most 2**23 values stay below 2**31.
     mean_square = _mean(coarse * coarse, n, fraction_bits=8)
     mean = _mean(coarse, n, fraction_bits=4)
     return _square_root(jnp.maximum(mean_square - mean * mean, 0)) * 16
 
 
 def _mean(x: Int32[Array, "*kernel"], n: int, *, fraction_bits: int) -> Int32[Array, ""]:
-    """Return ``floor(sum(x) * 2**fraction_bits / n)`` for ``abs(x) <= 2**14``."""
-    # Sum the high and low byte apart, then divide as by hand, four bits at a time.
-    high, low = jnp.sum(x >> 8), jnp.sum(x & 255)
-    quotient, remainder = jnp.divmod(high, n)
-    for _ in range(2):
-        digit, remainder = jnp.divmod(remainder * 16, n)
-        quotient = quotient * 16 + digit
-    # high * 256 / n = quotient + remainder / n; the same for the low part.
-    total, rest = jnp.divmod(low + remainder, n)
-    quotient = quotient + total
-    for _ in range(fraction_bits // 4):
-        digit, rest = jnp.divmod(rest * 16, n)
+    """Return ``floor(sum(x) * 2**fraction_bits / n)`` for ``abs(x) <= 2**14``, n < 2**25."""
+    # Divide as by hand, four bits at a time. Sums of the parts stay below 2**6 * n < 2**31,
+    # a remainder with the next part below 16 * n + 15 * n < 2**31.
+    parts = [jnp.sum((x >> shift) & 15) for shift in (4, 0)]
+    parts += [jnp.int32(0)] * (fraction_bits // 4)
+    quotient, remainder = jnp.divmod(jnp.sum(x >> 8), n)
+    for part in parts:
+        digit, remainder = jnp.divmod(remainder * 16 + part, n)
         quotient = quotient * 16 + digit
     return quotient
 

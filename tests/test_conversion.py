@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 import akida_jax as aj
-from akida_jax import quant
+from akida_jax import quant, zoo
 from akida_jax.executors import event_potentials
 from tests.oracles import firing_oracle
 from tests.samples import assert_same, execute, expect, random_inputs
@@ -198,15 +198,16 @@ def _dense_pair(scale, bias=0.0):
 
 
 def test_a_bias_beyond_the_fixed_point_is_no_silent_cut():
-    # 2**22 units of 2**-12 end at 1024.
+    # 2**24 units of 2**-12 end at 4096.
     network = quant.quantize(_float_network(_events((1, 1, 8)), _HEAD, batch_norm=False))
     layer = network.layers[0]
     layer.kernel[...] = layer.kernel[...] * 0 + 100
-    layer.bias[...] = np.array([1023.0, -1023.0, 0], np.float32)
+    layer.bias[...] = np.array([4095.0, -4095.0, 0], np.float32)
     threshold = aj.convert(network).variables["dense_0"]["threshold"]
-    assert threshold[0] < -1000
-    layer.bias[...] = np.array([1025.0, -1025.0, 0], np.float32)
-    with pytest.raises(aj.ModelError, match="threshold of filters 0, 1 does not fit 20 signed"):
+    assert threshold[0] < -4000
+    layer.bias[...] = np.array([4097.0, -4097.0, 0], np.float32)
+    message = r"threshold of filters 0, 1 does not fit 20 signed bits \(filter 0: 30 bits or more"
+    with pytest.raises(aj.ModelError, match=message):
         aj.convert(network)
 
 
@@ -221,26 +222,57 @@ def test_a_step_of_zero_names_layer_and_filter():
 
 
 def test_a_step_that_is_too_large_names_layer_and_filter():
-    # d = 7 / 0.00099 for the smallest filter that has a scale of its own (1/1024 of the
-    # largest): with inputs of scale 15 * 100, S is 4.2e6.
-    network = _dense_pair(0.001)
-    network.input_scale = 1500.0
+    # S = a * d * s with a = 1e6 and d = 7: 2.8e6 even for the filter of the largest range.
+    network = _dense_pair(0.5)
+    network.input_scale = 1e6
     with pytest.raises(aj.ModelError) as error:
         aj.convert(network)
     fault = error.value.faults[-1]
-    assert (fault.layer, fault.what[:52]) == (
-        "dense_0", "step of filter 1 does not fit below 65536 (filter 1:",
+    assert (fault.layer, fault.what[:60]) == (
+        "dense_0", "step of filters 0, 1, 2 does not fit below 65536 (filter 0: ",
     )  # fmt: skip
 
 
 def test_a_threshold_that_is_too_large_names_layer_and_filter():
-    # T = 15 * 7 / 0.01 * (0.2 - 60) = -628 000, 20 bits end at -524 288.
+    # T = 1500 * 7 * (0.2 - 60) = -628 000 at the largest range; 20 bits end at -524 288.
+    network = _dense_pair(0.01, bias=60.0)
+    network.input_scale = 1500.0
     with pytest.raises(aj.ModelError) as error:
-        aj.convert(_dense_pair(0.01, bias=60.0))
+        aj.convert(network)
     (fault,) = error.value.faults
     assert fault.layer == "dense_0"
     assert fault.what.startswith("threshold of filter 1 does not fit 20 signed bits (filter 1: -6")
-    aj.convert(_dense_pair(0.01, bias=40.0))
+
+
+@pytest.mark.parametrize("bias", [0.0, 60.0])
+def test_a_small_filter_gets_the_finest_grid_that_its_registers_hold(bias):
+    """At its own range 0.001 filter 1 would need S = 15 * 7000 * 0.4 * 2 or T = -6.3e6."""
+    network = _dense_pair(0.001, bias=bias)
+    network.input_scale = 30.0
+    small = aj.convert(network).variables["dense_0"]
+    usual = 30 * 7 * 0.4
+    assert small["step"][0] == pytest.approx(usual, rel=1e-2)
+    if bias:
+        assert 2**19 / 1.01 < -small["threshold"][1] <= 2**19
+    else:
+        assert 65536 / 1.01 < small["step"][1] < 65536
+    kernel = small["kernel"][0, 0, :, 1]
+    assert kernel.tolist() == [round(0.001 * 7 * float(small["step"][1]) / usual)] * 8
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_a_dead_filter_does_not_keep_a_network_from_the_chip(index, rng):
+    network = zoo.build("akida_tiny")
+    layer = network.layers[index]
+    name = "gain" if layer.gain is not None else "kernel"
+    parameter = getattr(layer, name)
+    parameter[...] = parameter[...].at[..., 0].set(0.0)
+    x = np.minimum(rng.poisson(0.3, (8, 32, 32, 10)), 15).astype(np.uint8)
+    model = aj.convert(quant.quantize(network, calibration=x))
+    variables = model.variables[str(model.layers[1 + index].name)]
+    key = "pointwise" if "pointwise" in variables else "kernel"
+    assert not variables[key][..., 0].any()
+    assert variables[key][..., 1].any()
 
 
 def test_the_input_layer_has_wider_registers():

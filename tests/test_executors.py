@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import akida_jax as aj
-from akida_jax.executors import dense_potentials, event, event_potentials
+from akida_jax.executors import dense_potentials, event, event_potentials, run_layers
 from tests.samples import (
     WEIGHTS,
     assert_same,
@@ -203,3 +203,18 @@ def test_the_list_of_a_dense_layer_holds_single_inputs(monkeypatch):
     # Channel 0 of both samples is set: 2 events among 80 inputs.
     assert not _is_overflowing(monkeypatch, layers, 2, 2 / 80)
     assert _is_overflowing(monkeypatch, layers, 2, 1 / 80)
+
+
+@pytest.mark.parametrize("executor", [dense_potentials, event_potentials])
+def test_no_inputs_give_no_potentials(executor, rng):
+    """Also where the executor is called as it is, inside other jitted programs."""
+    for pool in (None, "global_average"):
+        layers = [
+            aj.InputData(input_shape=(4, 5, 3), input_bits=4),
+            aj.SeparableConvolutional(filters=6, kernel_size=3, pool=pool, name="map"),
+            aj.FullyConnected(units=2, activation=False),
+        ]
+        programs = aj.Model(layers).programs
+        potentials = run_layers(programs, jnp.zeros((0, 4, 5, 3), jnp.uint8), executor)[1]
+        assert potentials.shape == (0, 1, 1, 2)
+        assert potentials.dtype == jnp.int32

@@ -182,8 +182,15 @@ def test_a_failing_save_leaves_the_old_file(call, tiny, tmp_path, monkeypatch):
 
 
 def test_a_save_into_no_folder_fails(tiny, tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"folder .*absent does not exist; create it"):
         aj.save(tiny, tmp_path / "absent" / "m.akj")
+
+
+def test_a_folder_is_no_file(tiny, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file"):
+        aj.save(tiny, tmp_path)
+    with pytest.raises(IsADirectoryError):
+        aj.load(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import akida_jax as aj
+from akida_jax import quant
 from tests.samples import expect, random_inputs, random_variables, small_model
 
 
@@ -84,12 +85,14 @@ def _head(key, value):
          "range"),
         (_head("threshold", np.array([0, 2**19, -(2**19) - 1], np.int32)),
          "'head': threshold of filters 1, 2 does not fit 20 signed bits (filter 1: 524288)"),
-        (_head("step", np.array([1, 65536, np.inf], np.float32)),
+        (_head("step", np.array([1, 65536, 7e4], np.float32)),
          "'head': step of filters 1, 2 does not fit below 65536 (filter 1: 65536)"),
-        (_head("step", np.array([1, 0.06, np.nan], np.float32)),
+        (_head("step", np.array([1, 0.06, 0.01], np.float32)),
          "'head': step of filters 1, 2 is 0 in its fixed point of 1/16"),
+        (_head("step", np.array([1, np.nan, np.inf], np.float32)),
+         "'head': step of filters 1, 2 is not a positive number (filter 1: nan)"),
         (_head("step", np.array([1, 1, -4], np.float32)),
-         "'head': step of filter 2 is 0 in its fixed point of 1/16"),
+         "'head': step of filter 2 is not a positive number (filter 2: -4)"),
         (_head("step", np.ones(3)), "'head': step has dtype float64; give float32"),
     ],
 )  # fmt: skip
@@ -245,3 +248,92 @@ def test_summary_of_events(golden):
         aj.FullyConnected(units=10, weight_bits=1, name="classifier"),
     ])  # fmt: skip
     golden("summary_events.txt", model.summary())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([aj.InputData(input_shape=(1, 1, 2)), object()], "layer 'number 1': <object object"),
+        ([None], "layer 'number 0': None is no layer specification; use InputData"),
+        ("abc", "layer 'number 0': 'abc' is no layer specification"),
+        ([aj.FullyConnected], "is no layer specification"),
+        ([quant.Dense(units=3)], "is no layer specification; use InputData"),
+        ([], "no layers; begin with an input layer"),
+        (
+            [aj.InputData(input_shape=(1, 1, 2)), aj.FullyConnected(units=2, name=5)],
+            "layer '5': name 5 is not a string; give a str",
+        ),
+        (
+            [aj.InputData(input_shape=(1, 1, 2)), aj.FullyConnected(units=2, activation="no")],
+            "activation 'no' is neither True nor False; give a bool",
+        ),
+        (
+            [aj.InputData(input_shape=(1, 1, 2), name="a"), aj.FullyConnected(units=2, name="a")],
+            "layer names must be unique, repeated: a; name each layer",
+        ),
+    ],
+)
+def test_what_is_no_model_is_refused(layers, message):
+    with pytest.raises(aj.ModelError) as error:
+        aj.Model(layers)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("variables", [None, 5, {"head": None}, {"head": [1]}])
+def test_variables_that_are_no_dict_are_refused(tiny, variables):
+    with pytest.raises(TypeError, match="must be a dict of arrays by name, got"):
+        tiny.with_variables(variables)
+
+
+def test_registers_of_another_kind_are_refused(tiny):
+    with pytest.raises(TypeError, match=r"registers must be a Registers, got \{\}"):
+        aj.Model(tiny.layers, registers={})
+
+
+def test_a_model_cannot_be_changed(tiny):
+    for name in ("layers", "registers", "_variables"):
+        with pytest.raises(AttributeError, match=f"a Model is immutable, {name} cannot be set"):
+            setattr(tiny, name, ())
+
+
+@pytest.fixture
+def map_model():
+    return aj.Model(
+        [
+            aj.InputData(input_shape=(2, 2, 3), input_bits=1),
+            aj.Convolutional(filters=2, kernel_size=3, activation=False, name="map"),
+        ]
+    )
+
+
+def test_a_map_has_no_classes(map_model):
+    x = np.zeros((2, 2, 2, 3), np.uint8)
+    message = "layer 'map' returns a map of 2x2x2, no classes; use predict, or end with"
+    with pytest.raises(ValueError, match=message):
+        map_model.predict_classes(x)
+    with pytest.raises(ValueError, match=message):
+        map_model.evaluate(x, [0, 1])
+    assert map_model.predict(x).shape == (2, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 3], r"labels must lie in 0\.\.2, got 0 to 3"),
+        ([-1, 0], r"labels must lie in 0\.\.2, got -1 to 0"),
+        ([0.0, 1.0], r"labels must be integers in 0\.\.2, got float64"),
+        (["a", "b"], r"labels must be integers in 0\.\.2, got <U1"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tiny, labels, message):
+    x = np.zeros((2, *tiny.input_shape), np.uint8)
+    with pytest.raises(ValueError, match=message):
+        tiny.evaluate(x, labels)
+
+
+def test_the_native_executor_says_what_to_use(tiny):
+    x = np.zeros((1, *tiny.input_shape), np.uint8)
+    with pytest.raises(ValueError, match="'native' is not part of this version; dense, event"):
+        tiny.forward(x, executor="native")
+    with pytest.raises(ValueError, match=r"unknown executor \['dense'\]; choose from dense"):
+        tiny.forward(x, executor=["dense"])

@@ -31,10 +31,10 @@ def event_potentials(
       x: integer levels held as float32.
       capacity: share of the batch's input pixels that the event list holds, in (0, 1].
     """
-    if program.groups > 1:  # float32 cannot hold the whole sum
+    if program.groups > 1 or not x.size:  # float32 cannot hold the whole sum; no pixels
         return dense_potentials(program, x)
     if program.spec.kind == "dense":
-        x = x.reshape(len(x), 1, -1, 1)  # every input is a pixel of its own
+        x = x.reshape(len(x), 1, x[0].size, 1)  # every input is a pixel of its own
     pixels = x.reshape(-1, x.shape[-1])
     size = max(1, math.ceil(capacity * len(pixels)))
     active = (pixels != 0).any(1)

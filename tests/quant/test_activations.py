@@ -1,6 +1,7 @@
 """The activation against Python ints, exhaustively and at the limits of its registers."""
 
 import dataclasses
+import functools
 import re
 from fractions import Fraction
 
@@ -16,6 +17,8 @@ from akida_jax.quant import (
     activation_limit,
     derive_firing,
     fake_activation,
+    least_weight_range,
+    quantize_weights,
     snap,
     straight_through,
 )
@@ -122,14 +125,14 @@ def test_gradient_mask_and_closed_form(bits):
     np.testing.assert_array_equal(run(y, jnp.float32(step)), levels)
     _, back = jax.vjp(run, y, jnp.float32(step))
     by_y, by_step = back(jnp.ones(len(edges), jnp.float32))
-    inside = np.array([False, *[True] * 6, limit + 0.5 <= limit + 0.5, False])
-    # On the very edges float32 may fall on either side.
+    # On the two very edges float32 may fall on either side.
+    inside = np.array([False, *[True] * 7, False])
     sure = np.array([False, *[True] * 6, False, True])
     np.testing.assert_allclose(by_y[sure], (inside / step)[sure], rtol=1e-6)
     per_element = -np.asarray(y) / step**2  # of (y - s/2) / s by s
-    counted = np.where(inside, per_element, 0)
+    counted = np.where(inside, per_element, 0)[sure].sum()
     edge = np.abs(per_element[~sure]).sum()
-    assert abs(float(by_step) - counted[sure].sum()) <= edge * (1 + 1e-5)
+    assert abs(float(by_step) - counted) <= edge * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
@@ -202,6 +205,64 @@ def test_firing_of_a_global_average_by_hand():
     # Without activation t = 0: T = floor(14 * 0.5 * 49) and S = 14 * 49.
     assert firing.threshold.tolist() == [343]
     assert firing.raw_step.tolist() == [14 * 49 * 16]
+
+
+@pytest.mark.integers
+@pytest.mark.parametrize("steps", [700, 1000, 2000])
+def test_a_bias_of_many_steps_keeps_its_threshold(steps):
+    """a*d = 4 * 1/32 = 1/8: T = floor((s/2 + steps * s) / 8), far inside its register."""
+    firing = derive_firing(
+        weight_scales=(snap(jnp.float32(1 / 32)),),
+        bias=jnp.array([-0.046875 * steps], jnp.float32),
+        input_step=snap(jnp.float32(0.25)),
+        output_step=snap(jnp.float32(0.046875)),
+        bits=4,
+    )
+    exact = (Fraction(3, 128) + Fraction(3, 64) * steps) / 8
+    assert firing.threshold.tolist() == [exact.numerator // exact.denominator]
+
+
+def _needed(case, bias):
+    """Return the least range as a fraction: threshold and step exactly at their limits."""
+    a = 1 / Fraction(float(case["input_step"].value)) * case["pooled"]
+    for scale in case["other_scales"]:
+        a *= Fraction(float(scale.value))
+    s = Fraction(float(case["output_step"].value)) if case["activation"] else 1
+    half, shrink = (s / 2, Fraction(2 ** case["bits"], 16)) if case["activation"] else (0, 1)
+    by_step = a * s * shrink / 2**16
+    by_threshold = a * (abs(Fraction(float(bias))) + half) / 2**19
+    return case["limit"] * max(by_step, by_threshold)
+
+
+@pytest.mark.integers
+@pytest.mark.parametrize("weight_bits", [2, 4, 8])
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize("activation", [False, True])
+def test_the_least_range_is_just_enough(weight_bits, separable, activation, rng):
+    limit = 2 ** (weight_bits - 1) - 1
+    for _ in range(20):
+        scale = quantize_weights(
+            jnp.asarray(rng.normal(0, 10.0 ** rng.uniform(-3, 1), (9, 4)).astype(np.float32)),
+            bits=weight_bits, quantizer="max_per_tensor",
+        ).scale  # fmt: skip
+        case = {
+            "limit": limit,
+            "other_scales": (scale,) if separable else (),
+            "input_step": snap(jnp.float32(10.0 ** rng.uniform(-3, 1))),
+            "output_step": snap(jnp.float32(10.0 ** rng.uniform(-3, 1))),
+            "bits": int(rng.choice([1, 2, 4])),
+            "pooled": int(rng.choice([1, 49, 256])),
+            "activation": activation,
+        }
+        bias = jnp.asarray(rng.normal(0, 1, 5).astype(np.float32))
+        run = functools.partial(least_weight_range, **case)
+        found = run(bias=bias)
+        np.testing.assert_array_equal(found, jax.jit(lambda b, run=run: run(bias=b))(bias))
+        np.testing.assert_array_equal(found, jax.vmap(lambda b, run=run: run(bias=b))(bias))
+        for value, b in zip(np.asarray(found), np.asarray(bias), strict=True):
+            needed = _needed(case, b)
+            # Two roundings up, each by less than 1 / 1024.
+            assert needed <= Fraction(float(value)) <= needed * (1 + Fraction(1, 500))
 
 
 def test_registers_of_the_first_generation():

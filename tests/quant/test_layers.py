@@ -136,6 +136,25 @@ def test_inputs_of_another_shape_are_refused(shape):
         quant.quantize(network).forward(jnp.zeros(shape))
 
 
+@pytest.mark.parametrize("name", STACKS)
+def test_an_empty_batch_gives_an_empty_output(name, rng):
+    network, x = build(STACKS[name]), events(rng)
+    twin = quant.quantize(network)
+    for function in (network, twin, twin.forward):
+        expected, empty = function(x), function(x[:0])
+        assert empty.shape == (0, *expected.shape[1:])
+        assert empty.dtype == expected.dtype
+
+
+def test_an_empty_batch_of_channel_groups(rng):
+    # 15*7 * 7*7 * 7 * 500 = 18 007 500 >= 2**24: two groups of channels.
+    layers = [quant.SeparableConv(filters=2, kernel_size=7, activation=False)]
+    first = quant.InputData(input_shape=(3, 3, 500))
+    network = quant.quantize(quant.Sequential([first, *layers], rngs=nnx.Rngs(0)))
+    assert network.layers[0].groups() == 2
+    assert network.forward(np.zeros((0, 3, 3, 500), np.uint8)).shape == (0, 3, 3, 2)
+
+
 def test_a_float_network_has_no_integers():
     with pytest.raises(ValueError, match=r"apply quant\.quantize first"):
         build(STACKS["dense"]).integers()

@@ -68,6 +68,11 @@ def test_a_rule_that_matches_nothing_lists_the_layers():
         ((8, 1, 4), "'separable_1': weight bits must be 2, 4 or 8, got 1"),
         ((8, 4, 3), "'conv_0': activation bits must be 1, 2 or 4, got 3"),
         ((8, 4, 8), "'conv_0': activation bits must be 1, 2 or 4, got 8"),
+        ((8, 4), r"bits must be three ints .* such as \(8, 4, 4\), got \(8, 4\)"),
+        ((8, 4, 4, 4), "bits must be three ints .* got"),
+        (4, "bits must be three ints .* got 4"),
+        ((8, 4.0, 4), r"bits must be three ints .* got \(8, 4\.0, 4\)"),
+        ((8, 4, True), r"bits must be three ints .* got \(8, 4, True\)"),
     ],
 )
 def test_unsupported_widths_name_the_layer(bits, message):
@@ -75,16 +80,92 @@ def test_unsupported_widths_name_the_layer(bits, message):
         quant.quantize(float_network(), bits=bits)
 
 
-@pytest.mark.parametrize("top", [0.0, -1.0])
-def test_a_range_must_be_positive(top):
+@pytest.mark.parametrize("top", [0.0, -1.0, np.inf, np.nan, 1e39, 1e-50, "6", True])
+def test_a_range_must_be_positive_and_finite(top):
     rule = quant.Rule(layers="head", max_activation=top)
-    with pytest.raises(ValueError, match="'head': max_activation must be positive, got"):
+    with pytest.raises(ValueError, match="'head': max_activation must be positive and finite, got"):
         quant.quantize(float_network(), overrides=[rule])
 
 
-def test_an_unknown_weight_quantizer_is_refused():
-    with pytest.raises(ValueError, match=r"weight quantizer must be one of .* got 'mean'"):
-        quant.quantize(float_network(), weight_quantizer="mean").integers()
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ({"weight_quantizer": "mean"}, "conv_0"),
+        ({"overrides": [quant.Rule(layers="head", weight_quantizer="mean")]}, "head"),
+    ],
+)
+def test_an_unknown_weight_quantizer_is_refused(choice, name):
+    message = rf"'{name}': weight quantizer must be one of .*'std'.* got 'mean'"
+    with pytest.raises(ValueError, match=message):
+        quant.quantize(float_network(), **choice)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([quant.Rule(layers="(")], r"rule '\(': layers must be a regular expression: missing \)"),
+        ([quant.Rule(layers=5)], "rule: layers must be a regular expression, got 5"),
+        (quant.Rule(layers="head"), r"overrides must be a list of quant\.Rule, got Rule\("),
+        (["head"], r"overrides must be a list of quant\.Rule, got \['head'\]"),
+        (None, r"overrides must be a list of quant\.Rule, got None"),
+        ([quant.Rule(layers="head", act_bits=4.0)], "'head': activation bits must be .* got 4.0"),
+        ([quant.Rule(layers="head", weight_bits="4")], "'head': weight bits must be .* got '4'"),
+    ],
+)
+def test_rules_that_are_none(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        quant.quantize(float_network(), overrides=overrides)
+
+
+def test_only_networks_and_registers_are_taken():
+    with pytest.raises(ValueError, match=r"takes an akida_jax\.quant\.Sequential, got Linear"):
+        quant.quantize(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
+    with pytest.raises(ValueError, match=r"registers must be quant\.Registers, got 20"):
+        quant.quantize(float_network(), registers=20)
+
+
+def test_a_sum_that_cannot_be_exact_names_the_layer():
+    # One channel of the input layer: 23*23 * 127 * 255 = 17 131 665 >= 2**24.
+    network = quant.Sequential(
+        [quant.InputConv(input_shape=(24, 24, 1), filters=1, kernel_size=23, name="wide")],
+        rngs=nnx.Rngs(0),
+    )
+    message = (
+        "layer 'wide': the sum over one channel can reach 17131665, beyond the 16777215 that "
+        "float32 holds exactly; use a smaller kernel or fewer weight bits"
+    )
+    with pytest.raises(ValueError, match=message):
+        quant.quantize(network)
+    assert quant.quantize(network, bits=(4, 4, 4)).layers[0].groups() == 1
+
+
+@pytest.mark.parametrize(
+    ("calibration", "message"),
+    [
+        (np.zeros((2, 6, 5, 3), np.float32),
+         "calibration: layer 'conv_0' takes integers in 0..255, got dtype float32; give the "
+         "input levels as uint8, not scaled images"),
+        (np.zeros((0, 6, 5, 3), np.uint8),
+         r"calibration holds no inputs; give at least one, or None for \[0, 6\]"),
+        (np.zeros((2, 5, 6, 3), np.uint8), r"calibration: .* shape \(n, 6, 5, 3\), got"),
+        (np.full((2, 6, 5, 3), -4), "calibration: .* integers in 0..255, got -4; clip or"),
+        (np.full((2, 6, 5, 3), 256), "calibration: .* integers in 0..255, got 256; clip or"),
+        ([[1]], "calibration: .* takes an array, got list; convert it with numpy.asarray"),
+    ],
+)  # fmt: skip
+def test_calibration_inputs_that_are_refused(calibration, message):
+    with pytest.raises(ValueError, match=message):
+        quant.quantize(float_network(), calibration=calibration)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_calibration_takes_integers_of_any_width(dtype, rng):
+    x = rng.integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    steps = [
+        [float(layer.step[...]) for layer in quant.quantize(float_network(), calibration=y).layers]
+        for y in (x, x.astype(dtype))
+    ]
+    assert steps[0] == steps[1]
 
 
 def test_a_quantized_network_is_refused():

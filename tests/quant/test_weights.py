@@ -127,6 +127,37 @@ def test_a_dead_filter_shares_the_floor_of_the_others():
     np.testing.assert_allclose(result.scale.value, [7, 7 * 1024, 7 * 1024], rtol=1 / 224)
 
 
+def test_a_filter_below_its_least_range_takes_it_but_not_more_than_the_largest():
+    w = np.full((4, 4), 0.5, np.float32)
+    w[:, 1:3] = 0.001
+    least = jnp.array([0.1, 0.1, 3.0, 0.75], jnp.float32)
+    result = quantize_weights(jnp.asarray(w), bits=4, least_range=least)
+    # 7 / 0.5, 7 / 0.1, then the largest range stands for the 3.0 and the 0.75 asked for.
+    np.testing.assert_allclose(result.scale.value, [14, 70, 14, 14], rtol=1 / 224)
+    assert result.levels[0].tolist() == [7, 0, 0, 7]
+
+
+def test_the_deviation_of_more_weights_than_float32_counts(rng):
+    """More than 2**23 weights: sums of whole bytes would leave int32."""
+    shape = (57334, 160)
+    w = rng.uniform(-1, 1, shape).astype(np.float32)
+    measured = 7 / float(quantize_weights(jnp.asarray(w), bits=4, quantizer="std").scale.value) / 3
+    # The deviation of a uniform law, 1/sqrt(3); clipped, since three of it exceed the largest.
+    assert measured == pytest.approx(1 / 3, rel=1 / 224)
+    w[rng.random(shape) < 0.99] = 0
+    measured = 7 / float(quantize_weights(jnp.asarray(w), bits=4, quantizer="std").scale.value) / 3
+    noise = 2.0**-11 + 2.0**-8 / 12**0.5
+    assert abs(measured - w.std(dtype=np.float64)) < noise
+
+
+def test_too_many_weights_for_the_deviation_are_refused():
+    with pytest.raises(ValueError, match=f"less than {2**25} weights, got {2**25}; use max_per"):
+        jax.eval_shape(
+            lambda w: quantize_weights(w, bits=4, quantizer="std").levels,
+            jax.ShapeDtypeStruct((2**15, 2**10), jnp.float32),
+        )
+
+
 def test_an_empty_tensor_stays_finite():
     for quantizer in QUANTIZERS:
         result = quantize_weights(jnp.zeros((3, 2)), bits=4, quantizer=quantizer)
