@@ -1,29 +1,14 @@
 """From a quantized Flax network to the integer model."""
 
-import dataclasses
-
 import numpy as np
 
-from akida_jax.layers import (
-    Convolutional,
-    FullyConnected,
-    InputConvolutional,
-    SeparableConvolutional,
-    Specification,
-)
+from akida_jax.layers import InputConvolutional, specify
 from akida_jax.limits import Fault, ModelError, find_faults
 from akida_jax.model import Model
 from akida_jax.quant.architecture import InputData
-from akida_jax.quant.layers import LayerIntegers, QuantizedLayer
+from akida_jax.quant.layers import LayerIntegers
 from akida_jax.quant.networks import Sequential
 from akida_jax.variables import find_register_faults
-
-_SPECIFICATIONS: dict[str, type] = {
-    "input_conv": InputConvolutional,
-    "conv": Convolutional,
-    "separable": SeparableConvolutional,
-    "dense": FullyConnected,
-}
 
 
 def convert(network: Sequential) -> Model:
@@ -45,7 +30,14 @@ def convert(network: Sequential) -> Model:
         raise ValueError("the network is a float network; apply quant.quantize first")
     _check_finite(network)
     registers = network.layers[0].precision.registers
-    specs = [_specify(layer) for layer in network.layers]
+    specs = [
+        specify(
+            layer.spec,
+            weight_bits=layer.precision.weight_bits,
+            act_bits=layer.precision.act_bits,
+        )
+        for layer in network.layers
+    ]
     first = [network.input] if isinstance(network.input, InputData) else []
     faults = find_faults([*first, *specs])
     variables = {}
@@ -58,13 +50,6 @@ def convert(network: Sequential) -> Model:
     if faults:
         raise ModelError(faults)
     return Model([*first, *specs], variables, registers=registers)
-
-
-def _specify(layer: QuantizedLayer) -> Specification:
-    fields = {f.name: getattr(layer.spec, f.name) for f in dataclasses.fields(layer.spec)}
-    # A quantized network may be described by specifications already; its widths rule.
-    fields |= {"weight_bits": layer.precision.weight_bits, "act_bits": layer.precision.act_bits}
-    return _SPECIFICATIONS[layer.spec.kind](**fields)
 
 
 def _variables(integers: LayerIntegers, fraction_bits: int) -> dict[str, np.ndarray]:

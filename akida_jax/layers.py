@@ -6,7 +6,14 @@ widths of the integers are added. Which values the chip accepts is checked by `l
 
 import dataclasses
 
-from akida_jax.quant.architecture import Conv, Dense, InputConv, InputData, SeparableConv
+from akida_jax.quant.architecture import (
+    Conv,
+    Dense,
+    InputConv,
+    InputData,
+    Layer,
+    SeparableConv,
+)
 
 __all__ = [
     "Convolutional",
@@ -15,6 +22,7 @@ __all__ = [
     "InputData",
     "SeparableConvolutional",
     "Specification",
+    "specify",
 ]
 
 
@@ -74,3 +82,21 @@ Convolution = InputConvolutional | Convolutional | SeparableConvolutional
 Specification = Convolution | FullyConnected
 """A layer that computes, as opposed to `InputData`."""
 AnySpecification = InputData | Specification
+
+
+_SPECIFICATIONS: dict[str, type] = {
+    "input_conv": InputConvolutional,
+    "conv": Convolutional,
+    "separable": SeparableConvolutional,
+    "dense": FullyConnected,
+}
+
+
+def specify(layer: Layer, *, weight_bits: int, act_bits: int) -> Specification:
+    """Return the specification of a described layer with the given widths.
+
+    A description that is a specification already takes the given widths too.
+    """
+    fields = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer)}
+    fields |= {"weight_bits": weight_bits, "act_bits": act_bits}
+    return _SPECIFICATIONS[layer.kind](**fields)

@@ -7,12 +7,16 @@ from typing import Any
 
 from flax import nnx
 
-from akida_jax.quant import InputData, Sequential, quantize
+from akida_jax.layers import specify
+from akida_jax.model import Model
+from akida_jax.quant import InputConv, InputData, Sequential, quantize
 from akida_jax.quant.architecture import Layer
+from akida_jax.zoo.akidanet import FULL_CONVOLUTIONS, akidanet_layers
 from akida_jax.zoo.dvs import FILTERS, dvs_layers
 
 ARCHITECTURES: dict[str, Callable[..., Sequence[InputData | Layer]]] = {
-    name: functools.partial(dvs_layers, name) for name in FILTERS
+    **{name: functools.partial(dvs_layers, name) for name in FILTERS},
+    **{name: functools.partial(akidanet_layers, name) for name in FULL_CONVOLUTIONS},
 }
 
 
@@ -40,7 +44,33 @@ def build(
     Raises:
       ValueError: if there is no such model.
     """
+    network = Sequential(_layers(name, architecture), rngs=nnx.Rngs(seed))
+    return network if bits is None else quantize(network, bits=bits)
+
+
+def blank_model(name: str, *, bits: tuple[int, int, int] = (8, 4, 4), **architecture: Any) -> Model:
+    """Return the integer model without weights, to look at or to place on a device.
+
+    Args:
+      name: one of `list()`.
+      bits: input weights, weights and activations.
+      **architecture: as of `build`.
+
+    Raises:
+      ValueError: if there is no such model, or the chip cannot hold it.
+    """
+    specs = [
+        layer
+        if isinstance(layer, InputData)
+        else specify(
+            layer, weight_bits=bits[0 if isinstance(layer, InputConv) else 1], act_bits=bits[2]
+        )
+        for layer in _layers(name, architecture)
+    ]
+    return Model(specs)
+
+
+def _layers(name: str, architecture: dict[str, Any]) -> Sequence[InputData | Layer]:
     if name not in ARCHITECTURES:
         raise ValueError(f"no model {name!r} in the zoo; it has {', '.join(list())}")
-    network = Sequential(ARCHITECTURES[name](**architecture), rngs=nnx.Rngs(seed))
-    return network if bits is None else quantize(network, bits=bits)
+    return ARCHITECTURES[name](**architecture)

@@ -14,13 +14,14 @@ def parameters(network):
 
 
 def test_list():
-    assert zoo.list() == ["akida_small", "akida_tiny"]
+    assert zoo.list() == ["akida_small", "akida_tiny", "akidanet", "mobilenet"]
 
 
 def test_unknown_name_lists_the_known():
-    message = "no model 'akida_huge' in the zoo; it has akida_small, akida_tiny"
-    with pytest.raises(ValueError, match=message):
-        zoo.build("akida_huge")
+    message = "no model 'akida_huge' in the zoo; it has akida_small, akida_tiny, akidanet"
+    for function in (zoo.build, zoo.blank_model):
+        with pytest.raises(ValueError, match=message):
+            function("akida_huge")
 
 
 def test_unknown_option_is_named():

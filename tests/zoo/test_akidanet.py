@@ -1,0 +1,54 @@
+"""AkidaNet and MobileNet v1 against their published parameter counts."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import akida_jax as aj
+from akida_jax import quant, zoo
+
+
+@pytest.mark.parametrize(
+    ("alpha", "parameters"), [(0.25, 483_392), (0.5, 1_384_856), (1.0, 4_445_000)]
+)
+def test_published_parameters_of_akidanet(alpha, parameters):
+    """Weights, four numbers of batch norm per filter, biases of the classifier."""
+    network = zoo.build("akidanet", alpha=alpha)
+    leaves = jax.tree.leaves(nnx.state(network, nnx.Any(nnx.Param, nnx.BatchStat)))
+    assert sum(np.size(leaf) for leaf in leaves) == parameters
+
+
+def test_layers_follow_the_table():
+    model = zoo.blank_model("akidanet", alpha=0.5)
+    assert [str(layer.name) for layer in model.layers] == [
+        "conv_0", "conv_1", "conv_2", "conv_3", *(f"separable_{i}" for i in range(4, 14)),
+        "classifier",
+    ]  # fmt: skip
+    kinds = [type(layer) for layer in zoo.blank_model("mobilenet").layers[1:4]]
+    assert kinds == [aj.SeparableConvolutional] * 3
+    assert [p.in_shape[0] for p in model.programs][:8] == [224, 112, 112, 56, 56, 28, 28, 14]
+    assert model.output_shape == (1, 1, 1000)
+
+
+def test_bits_of_the_blank_model():
+    model = zoo.blank_model("akidanet", alpha=0.25, bits=(8, 2, 1))
+    assert [layer.weight_bits for layer in model.layers] == [8] + [2] * 14
+    assert {layer.act_bits for layer in model.layers} == {1}
+
+
+def test_without_the_top_a_map_comes_out():
+    model = zoo.blank_model("akidanet", alpha=0.25, input_shape=(64, 96, 3), include_top=False)
+    assert model.output_shape == (2, 3, 256)
+
+
+def test_the_blank_model_has_the_shape_of_the_converted_network():
+    options = {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 5}
+    twin = quant.quantize(zoo.build("akidanet", **options))
+    assert aj.convert(twin).layers == zoo.blank_model("akidanet", **options).layers
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf"), 0.01])
+def test_impossible_widths_are_refused(alpha):
+    with pytest.raises(ValueError, match="alpha must be at least 1/32"):
+        zoo.build("akidanet", alpha=alpha)
