@@ -4,14 +4,18 @@ import importlib.metadata
 import platform
 import sys
 from pathlib import Path
+from typing import Literal
 
 import jax
 import tyro
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
+from akida_jax import mapping
 from akida_jax.executors import EXECUTORS
 from akida_jax.files import load
+from akida_jax.summary import Summary
 
 
 def info() -> None:
@@ -23,19 +27,61 @@ def info() -> None:
     print(f"{'executors':<12}{', '.join(EXECUTORS)}")
 
 
-def summary(model: tyro.conf.Positional[Path]) -> None:
-    """Show the layers of a model file.
+def devices() -> None:
+    """Show the known chips: every number, its unit and where it comes from."""
+    for device in mapping.DEVICES.values():
+        table = Table("fact", "value", "unit", "source", title=device.name)
+        for fact in device.facts():
+            value = f"{fact.value:g}" if isinstance(fact.value, float) else str(fact.value)
+            table.add_row(fact.name, value, fact.unit, fact.source)
+        _show(table)
+
+
+def summary(
+    model: tyro.conf.Positional[Path],
+    device: Literal["akd1000", "akd1500"] | None = None,
+    mode: mapping.Mode = "minimal",
+    sparsity: float | None = None,
+    batch: int = 1,
+) -> None:
+    """Show the layers of a model file, and what they take on a device.
 
     Args:
       model: a file written by akida_jax.save (.akj).
+      device: place the model on this chip.
+      mode: how the model is placed.
+      sparsity: share of zeros in every layer's input, in [0, 1]; with it time and energy
+        are modelled.
+      batch: samples that enter together.
     """
-    print(load(model).summary())
+    loaded = load(model)
+    if device is None:
+        if sparsity is not None:
+            raise ValueError("--sparsity needs a device: add --device akd1000 or akd1500")
+        _show(loaded.summary())
+        return
+    placement = mapping.place(loaded, mapping.DEVICES[device], mode)
+    if sparsity is None:
+        _show(loaded.summary(placement))
+        return
+    shares = {str(layer.name): sparsity for layer in loaded.layers}
+    _show(loaded.summary(placement, mapping.estimate(placement, shares, batch=batch)))
+
+
+def _show(table: Summary | Table) -> None:
+    """Print a rich table in a terminal, plain text into a pipe."""
+    console = Console()
+    if isinstance(table, Summary) and not console.is_terminal:
+        print(table)
+    else:
+        # A pipe has no width of its own; lines must not be cut there.
+        (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def main() -> None:
     """Run the command line; a file that cannot be read ends it with exit code 2."""
     try:
-        tyro.extras.subcommand_cli_from_dict({"info": info, "summary": summary})
+        tyro.extras.subcommand_cli_from_dict({"info": info, "summary": summary, "devices": devices})
     except BrokenPipeError:
         sys.stderr.close()
     except (OSError, ValueError) as problem:

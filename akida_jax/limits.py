@@ -55,10 +55,10 @@ class Fault:
 class ModelError(ValueError):
     """A model that the chip cannot hold; carries all `Fault`s found, in layer order."""
 
-    def __init__(self, faults: Sequence[Fault]):
+    def __init__(self, faults: Sequence[Fault], where: str = "in the model"):
         self.faults = tuple(faults)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__("\n".join([f"{count} in the model:", *map(str, faults)]))
+        super().__init__("\n".join([f"{count} {where}:", *map(str, faults)]))
 
 
 def find_faults(layers: Sequence[AnySpecification]) -> list[Fault]:

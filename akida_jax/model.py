@@ -18,7 +18,7 @@ from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Shape, name_layers
 from akida_jax.quant.registers import AKIDA_1, Registers
-from akida_jax.summary import summarize
+from akida_jax.summary import Columns, Summary, summarize
 from akida_jax.variables import (
     LayerVariables,
     blank_variables,
@@ -220,9 +220,14 @@ class Model:
             )
         return Activity(layers)
 
-    def summary(self) -> str:
-        """Return a table of the layers: shapes, bits, weights, operations."""
-        return summarize(self._computing(), self._input)
+    def summary(self, *columns: Columns) -> Summary:
+        """Return a table of the layers: shapes, bits, weights, operations.
+
+        Args:
+          *columns: a `mapping.Placement`, and a `mapping.Cost` of it, whose columns take
+            the place of weights and operations.
+        """
+        return summarize(self._computing(), self._input, columns)
 
     def __repr__(self) -> str:
         return f"Model({len(self.layers)} layers, input {self.input_shape})"

@@ -2,3 +2,34 @@
 
 if __name__ != "akida_jax.mapping":
     raise ImportError("mapping is a part of akida_jax: import it as akida_jax.mapping")
+
+from akida_jax.mapping.checks import MappingError, check
+from akida_jax.mapping.cost import Cost, LayerCost, estimate
+from akida_jax.mapping.devices import AKD1000, AKD1500, DEVICES, Device, Fact, mesh
+from akida_jax.mapping.firing import output_sparsity
+from akida_jax.mapping.law import Law, Work
+from akida_jax.mapping.placement import MODES, LayerPlacement, Mode, Placement, place
+from akida_jax.mapping.splits import Split
+
+__all__ = [
+    "AKD1000",
+    "AKD1500",
+    "DEVICES",
+    "MODES",
+    "Cost",
+    "Device",
+    "Fact",
+    "Law",
+    "LayerCost",
+    "LayerPlacement",
+    "MappingError",
+    "Mode",
+    "Placement",
+    "Split",
+    "Work",
+    "check",
+    "estimate",
+    "mesh",
+    "output_sparsity",
+    "place",
+]

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import akida_jax as aj
+from akida_jax import mapping
 
 
 def _run(*arguments):
@@ -44,3 +45,42 @@ def test_info_names_versions_and_executors():
     assert result.returncode == 0, result.stderr
     assert "akida-jax" in result.stdout
     assert "dense, event" in result.stdout
+
+
+def test_summary_on_a_device(model, tmp_path):
+    aj.save(model, tmp_path / "m.akj")
+    placement = mapping.place(model, mapping.AKD1000, "all_nps")
+    result = _run("summary", tmp_path / "m.akj", "--device", "akd1000", "--mode", "all_nps")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == model.summary(placement) + "\n"
+    cost = mapping.estimate(placement, {"input": 0.25}, batch=2)
+    options = ("--device", "akd1000", "--mode", "all_nps", "--sparsity", "0.25", "--batch", "2")
+    result = _run("summary", tmp_path / "m.akj", *options)
+    assert result.stdout == model.summary(placement, cost) + "\n"
+    assert "modelled on AKD1000, batch 2" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sparsity", "0.5"), "--sparsity needs a device: add --device akd1000 or akd1500"),
+        (("--device", "akd1000", "--sparsity", "1.5"), "sparsity must be one number in [0, 1]"),
+        (("--device", "akd1000", "--mode", "hw_pr"), "AKD1000 cannot reload weights"),
+    ],
+)
+def test_impossible_options_end_with_code_2(model, tmp_path, options, message):
+    aj.save(model, tmp_path / "m.akj")
+    result = _run("summary", tmp_path / "m.akj", *options)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_devices_name_every_fact_and_its_source():
+    result = _run("devices")
+    assert result.returncode == 0, result.stderr
+    for device in mapping.DEVICES.values():
+        assert device.name in result.stdout
+        for fact in device.facts():
+            assert fact.name in result.stdout
+            assert fact.source in result.stdout

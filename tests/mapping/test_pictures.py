@@ -1,0 +1,49 @@
+import matplotlib as mpl
+import pytest
+
+from akida_jax import mapping, zoo
+from akida_jax.mapping import pictures
+
+
+@pytest.fixture(autouse=True)
+def _headless():
+    mpl.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.blank_model("akidanet", alpha=0.5)
+
+
+@pytest.mark.parametrize(
+    ("device", "mode"), [(mapping.AKD1000, "all_nps"), (mapping.AKD1500, "hw_pr")]
+)
+def test_the_mesh_shows_every_processor(model, device, mode):
+    placement = mapping.place(model, device, mode)
+    figure = pictures.draw_mesh(placement)
+    # One square per processor and pass; two more, outline and filling, where a layer works.
+    squares = sum(len(axis.patches) for axis in figure.axes)
+    assert squares == device.nps * placement.passes + 2 * placement.nps
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[0] == "conv_0 (input unit)"
+    assert labels[1:] == [f"{layer.name} ({layer.nps})" for layer in placement.layers[1:]]
+
+
+def test_a_mesh_without_limit_shows_what_is_used(model):
+    placement = mapping.place(model, mapping.mesh(None))
+    figure = pictures.draw_mesh(placement)
+    assert sum(len(axis.patches) for axis in figure.axes) == 32 + 2 * 32
+
+
+def test_bars_are_as_long_as_the_costs(model):
+    placement = mapping.place(model, mapping.AKD1500, "hw_pr")
+    cost = mapping.estimate(placement, {str(layer.name): 0.5 for layer in model.layers})
+    left, right = pictures.draw_cost(placement, cost).axes
+    widths = [bar.get_width() for bar in left.patches]
+    count = len(cost.layers)
+    totals = [a + b for a, b in zip(widths[:count], widths[count:], strict=True)]
+    assert totals == pytest.approx([layer.latency_ms for layer in cost.layers], rel=1e-12)
+    energies = [bar.get_width() for bar in right.patches]
+    assert energies == pytest.approx([1e3 * layer.dynamic_mj for layer in cost.layers], rel=1e-12)
+    assert "modelled" in left.get_xlabel()
+    assert "modelled" in right.get_xlabel()
