@@ -17,24 +17,35 @@ ROUNDS = 15
 WARM_UP = 2
 
 
-def measure_in_turns(variants: Mapping[str, Callable[[], Any]], *, rounds: int = ROUNDS) -> dict:
+def measure_in_turns(
+    variants: Mapping[str, Callable[[], Any]],
+    *,
+    compile_s: Mapping[str, float] | None = None,
+    rounds: int = ROUNDS,
+) -> dict:
     """Time each variant once per round and return seconds per call.
 
-    The first call, which compiles, is timed apart; two more warm up.
+    The first call is timed apart; two more warm up.
+
+    Args:
+      variants: by name, what to time.
+      compile_s: seconds that it took to compile each ahead; without them the first call
+        compiles, and its time is taken.
+      rounds: measurements per variant.
 
     Returns:
-      By variant: ``first_s``, ``median_s``, ``min_s``, ``max_s`` and ``rounds``.
+      By variant: ``compile_s``, ``median_s``, ``min_s``, ``max_s`` and ``rounds``.
     """
-    first = {name: _seconds(call) for name, call in variants.items()}
+    first = {name: seconds(call)[0] for name, call in variants.items()}
     samples: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(WARM_UP + rounds):
         for name, call in variants.items():
-            seconds = _seconds(call)
+            taken, _ = seconds(call)
             if turn >= WARM_UP:
-                samples[name].append(seconds)
+                samples[name].append(taken)
     return {
         name: {
-            "first_s": round(first[name], 4),
+            "compile_s": round((compile_s or first)[name], 4),
             "median_s": statistics.median(values),
             "min_s": min(values),
             "max_s": max(values),
@@ -44,10 +55,11 @@ def measure_in_turns(variants: Mapping[str, Callable[[], Any]], *, rounds: int =
     }
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return how long a call takes until its result is there, and the result."""
     start = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - start
+    result = jax.block_until_ready(call())
+    return time.perf_counter() - start, result
 
 
 def write_result(name: str, rows: list[dict]) -> Path:

@@ -12,19 +12,20 @@ Expected results and spread: docs/dvs-gesture.md. Interrupt it at any time: the 
 goes on where it stopped and ends with the same numbers.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import math
 import shutil
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -32,9 +33,23 @@ import akida_jax as aj
 from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
 from akida_jax.zoo import datasets
-from experiments import pictures, training
-from experiments.presets import read_settings
-from experiments.provenance import describe_machine
+from experiments import origin, pictures, training
+from experiments.presets import check_settings, read_settings, run_command
+from experiments.provenance import describe_code, describe_machine
+
+_ANY = (0, math.inf)
+_COUNT = (1, math.inf)
+#: A microsecond, the clock of the events, is the shortest time.
+_TIME_MS = (0.001, math.inf)
+_RANGES = {
+    "seed": (0, 2**31 - 1), "window_ms": _TIME_MS, "bins": _COUNT, "train_stride_ms": _TIME_MS,
+    "test_stride_ms": _TIME_MS, "n_train_per_class": _COUNT, "n_test_per_class": _COUNT,
+    "duration_ms": _TIME_MS, "float_epochs": _ANY, "quantized_epochs": _ANY,
+    "cycle_epochs": _COUNT, "batch_size": _COUNT, "float_rates": _ANY, "quantized_rates": _ANY,
+    "rotation": (0, 1), "translation": (0, 1),
+}  # fmt: skip
+# Source: docs/hardware.md#weights and #activation; what all layers of the networks have.
+_CHOICES = {"weight_bits": (2, 4), "act_bits": (1, 2, 4)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +82,9 @@ class Config:
       weight_quantizer: how the weights' scale is chosen.
       output: folder that receives one folder per run.
       restart: forget what an earlier run with these settings has done.
+
+    Raises:
+      ValueError: naming every option that is out of its range.
     """
 
     data: Literal["synthetic", "nmnist", "clips", "dvs-gesture"] = "synthetic"
@@ -94,6 +112,10 @@ class Config:
     output: str = "runs/dvs_gesture"
     restart: bool = False
 
+    def __post_init__(self):
+        """Refuse what would fail only in the middle of a run, or after it."""
+        check_settings(self, _RANGES, _CHOICES)
+
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
@@ -115,8 +137,9 @@ PRESETS = {
     "default": ("Akida Tiny on synthetic gestures", Config(train_stride_ms=50.0)),
     "smoke": (
         "the whole pipeline in under a minute; the accuracy means nothing",
-        Config(n_train_per_class=3, n_test_per_class=1, duration_ms=300.0,
-               float_epochs=2, quantized_epochs=1, output="runs/smoke"),
+        # Nearly all of the time is compilation.
+        Config(n_train_per_class=1, n_test_per_class=1, duration_ms=300.0, float_epochs=2,
+               quantized_epochs=1, output="runs/smoke"),
     ),
     "nmnist": (
         "N-MNIST, one window of 300 ms per recording; longer training on few recordings",
@@ -135,39 +158,68 @@ PRESETS = {
 
 
 def run(config: Config, console: Console) -> dict:
-    """Train, convert, evaluate; return the result that is written as JSON."""
-    start = time.perf_counter()
+    """Train, convert, evaluate; return the result that is written as JSON.
+
+    Raises:
+      ValueError: before training, if the chip cannot hold the network, the output is no
+        folder, or the run was begun with other data.
+    """
     folder = config.folder
-    if config.restart and folder.exists():
-        shutil.rmtree(folder)
-    finished = folder / "result.json"
-    if finished.exists():
+    _check_output(folder)
+    with console.status(f"Reading {config.data} ..."):
+        data = datasets.fingerprint(config.data, seed=config.seed, data_dir=config.data_dir)
+    code = [describe_code()] if config.restart else origin.check_origin(folder, data, console)
+    if (finished := folder / origin.RESULT).exists() and not config.restart:
         console.print(f"This run is finished already; its result is {finished}.", soft_wrap=True)
         return json.loads(finished.read_text())
-    with console.status(f"Loading {config.data} ..."):
-        dataset, frames = load(config)
-    timings = {"data": time.perf_counter() - start}
-    pictures.draw_gallery(frames.train_x, frames.train_y, dataset.class_names,
-                          folder / "frames.png", _data_title(config))  # fmt: skip
-    network, history = _train(config, dataset, frames, folder, console)
+    dataset, frames, seconds = _load_timed(config, console)
+    network = _build(config, dataset, frames)
+    if config.restart and folder.exists():
+        shutil.rmtree(folder)
+    origin.write_origin(folder, data, code)
+    gallery = folder / "frames.png"
+    names = dataset.class_names
+    pictures.draw_gallery(frames.train_x, frames.train_y, names, gallery, _data_title(config))
+    network, history = _train(config, network, frames, folder, console)
     model = aj.convert(network)
     aj.save(model, folder / "model.akj")
-    timings["training"] = sum(row["seconds"] for row in history)
     result = {
         "experiment": "dvs_gesture",
         "title": _title(config),
         "config": dataclasses.asdict(config),
         **describe_machine(),
-        "n_train": len(frames.train_x),
-        "n_test": len(frames.test_x),
-        "class_names": list(dataset.class_names),
+        "code": code,
+        "data_fingerprint": data,
+        "class_names": list(names),
         **evaluate(network, model, frames, history),
         "history": history,
+        "timings_s": _timings(seconds, history),
     }
-    timings["total"] = time.perf_counter() - start
-    result["timings_s"] = {name: round(value, 2) for name, value in timings.items()}
     training.write_text(finished, json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _load_timed(
+    config: Config, console: Console
+) -> tuple[datasets.EventDataset, datasets.EventFrames, float]:
+    start = time.perf_counter()
+    with console.status(f"Loading {config.data} ..."):
+        dataset, frames = load(config)
+    return dataset, frames, time.perf_counter() - start
+
+
+def _check_output(folder: Path) -> None:
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"--output must be a folder, but {path} is a file; choose another or remove it"
+            )
+
+
+def _timings(loading: float, history: list[dict]) -> dict[str, float]:
+    """Return seconds: of this process' loading, and of the epochs of all processes."""
+    epochs = sum(row["seconds"] for row in history)
+    return {"data": round(loading, 2), "training": round(epochs, 2)}
 
 
 def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
@@ -222,6 +274,8 @@ def evaluate(
             "integer": model.evaluate(x, y),
             "integer_by_recording": float((votes.argmax(1) == truth).mean()),
         },
+        "n_train": len(frames.train_x),
+        "n_test": len(x),
         "potentials_compared": int(potentials.size),
         "potentials_equal": equal,
         "sparsity": activity.sparsity,
@@ -234,61 +288,72 @@ def evaluate(
     }
 
 
-def _train(
-    config: Config,
-    dataset: datasets.EventDataset,
-    frames: datasets.EventFrames,
-    folder: Path,
-    console: Console,
-) -> tuple[quant.Sequential, list[dict]]:
+def _build(
+    config: Config, dataset: datasets.EventDataset, frames: datasets.EventFrames
+) -> quant.Sequential:
+    """Return the float network, having seen that its quantized twin can be converted."""
     network = zoo.build(
         config.model,
         classes=len(dataset.class_names),
         input_shape=frames.train_x.shape[1:],
         seed=config.seed,
     )
-    phases = (
+    aj.convert(_quantizer(config)(network))
+    return network
+
+
+def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
+    return functools.partial(
+        quant.quantize,
+        bits=(8, config.weight_bits, config.act_bits),
+        weight_quantizer=config.weight_quantizer,
+    )
+
+
+def _phases(config: Config) -> tuple[training.Phase, training.Phase]:
+    return (
         training.Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
                        high=config.float_rates[1], cycle_epochs=config.cycle_epochs),
         training.Phase(name="quantized", epochs=config.quantized_epochs,
                        low=config.quantized_rates[0], high=config.quantized_rates[1],
                        cycle_epochs=config.cycle_epochs),
     )  # fmt: skip
-    quantize = functools.partial(
-        quant.quantize,
-        bits=(8, config.weight_bits, config.act_bits),
-        calibration=frames.train_x[np.random.default_rng(config.seed).permutation(
-            len(frames.train_x))[:256]],
-        weight_quantizer=config.weight_quantizer,
-    )  # fmt: skip
+
+
+def _train(
+    config: Config,
+    network: quant.Sequential,
+    frames: datasets.EventFrames,
+    folder: Path,
+    console: Console,
+) -> tuple[quant.Sequential, list[dict]]:
+    order = np.random.default_rng(config.seed).permutation(len(frames.train_x))
     augment = functools.partial(
         augment_frames, rotation=config.rotation, translation=config.translation
     )
-    checkpoints = training.Checkpoints(folder / "checkpoints", folder / "metrics.jsonl")
+    checkpoints = training.Checkpoints(folder / origin.CHECKPOINTS, folder / "metrics.jsonl")
+    phases = _phases(config)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress, contextlib.closing(checkpoints):
         bar = progress.add_task("training", total=sum(phase.epochs for phase in phases))
 
         def show(row: dict) -> None:
             text = f"{row['phase']}, test {row['test_accuracy']:.1%}"
             progress.update(bar, completed=row["epoch"], description=text)
 
-        try:
-            return training.train(
-                network,
-                phases,
-                training.Examples(frames.train_x, frames.train_y),
-                training.Examples(frames.test_x, frames.test_y),
-                quantize=quantize,
-                checkpoints=checkpoints,
-                batch_size=config.batch_size,
-                seed=config.seed,
-                augment=augment,
-                on_epoch=show,
-            )
-        finally:
-            checkpoints.close()
+        return training.train(
+            network,
+            phases,
+            training.Examples(frames.train_x, frames.train_y),
+            training.Examples(frames.test_x, frames.test_y),
+            quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
+            checkpoints=checkpoints,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            augment=augment,
+            on_epoch=show,
+        )
 
 
 def _data_title(config: Config) -> str:
@@ -340,11 +405,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as problem:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped; the same command goes on from the last epoch.")
-        sys.exit(130)
+    run_command(main)

@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 
 from experiments import dvs_gesture, dvs_windows, pictures, training
+from experiments.presets import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "dvs_gesture.json"
@@ -26,7 +27,7 @@ SEEDS = (0, 1, 2)
 
 _KEPT = ("title", "config", "date", "commit", "versions", "device", "n_train", "n_test",
          "accuracy", "potentials_compared", "potentials_equal", "sparsity", "weights",
-         "timings_s")  # fmt: skip
+         "timings_s", "code", "data_fingerprint")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,19 @@ def sparsity_table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def _windows_seen(result: dict, window_ms: float) -> list[int]:
+    """Return training windows times epochs in either phase, the same for every network."""
+    seen = {
+        tuple(point["n_train"] * epochs for epochs in point["epochs"])
+        for point in result["points"]
+        if point["window_ms"] == window_ms
+    }
+    assert len(seen) == 1, f"networks differ in the training windows of {window_ms} ms: {seen}"
+    return list(seen.pop())
+
+
 def window_table(result: dict) -> str:
-    """Return Figure 4 as Markdown."""
+    """Return Figure 4 as Markdown, and how much training each of its points saw."""
     models = list(dict.fromkeys(point["model"] for point in result["points"]))
     curves = [dvs_windows.mean_accuracy(result, model, "integer") for model in models]
     windows = list(curves[0])
@@ -101,6 +113,9 @@ def window_table(result: dict) -> str:
     for model, curve in zip(models, curves, strict=True):
         cells = " | ".join(f"{curve[window]:.1%}" for window in windows)
         lines.append(f"| {pictures.LABELS[model]} | {cells} |")
+    for phase, name in enumerate(("float", "quantized")):
+        cells = " | ".join(f"{_windows_seen(result, window)[phase]:,}" for window in windows)
+        lines.append(f"| training windows, {name} epochs | {cells} |")
     return "\n".join(lines)
 
 
@@ -141,4 +156,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    run_command(lambda: main(tyro.cli(Config)))

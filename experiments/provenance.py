@@ -30,6 +30,11 @@ def describe_machine() -> dict:
     }
 
 
+def describe_code() -> str:
+    """Return the commit of the checkout, or outside one the version of akida-jax."""
+    return _commit() or f"akida-jax {importlib.metadata.version('akida-jax')}"
+
+
 def _commit() -> str | None:
     """Return the commit of the checkout, with a mark if files differ; None outside one."""
     root = Path(__file__).resolve().parent.parent

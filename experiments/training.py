@@ -168,15 +168,10 @@ def classify(network: quant.Sequential, x: UInt8[np.ndarray, "n h w c"]) -> np.n
     return _in_batches(lambda piece: _logits(graph, state, piece), x).argmax(-1)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _integers(graph: Any, state: Any, x: Array) -> Array:
-    return nnx.merge(graph, state).forward(x)
-
-
 def integers(network: quant.Sequential, x: UInt8[np.ndarray, "n h w c"]) -> np.ndarray:
     """Return the potentials of a quantized network's last layer."""
-    graph, state = nnx.split(network)
-    return _in_batches(lambda piece: _integers(graph, state, piece), x)
+    # Called once per run: compiling it as a whole would take longer than it saves.
+    return _in_batches(lambda piece: network.forward(jnp.asarray(piece)), x)
 
 
 def _in_batches(

@@ -25,6 +25,10 @@ from akida_jax.quant.straight_through import straight_through
 
 ACTIVATION_BITS = (1, 2, 4)
 
+_ROOM = 30
+_MANTISSA_PER_LEVEL = 64
+"""The mantissa of a weight scale is at most this times the largest weight level."""
+
 _BIAS_LIMIT = 2**24
 """In halves of a step's last bit: at least 2**11 steps, all that float32 holds exactly."""
 
@@ -146,18 +150,20 @@ def least_weight_range(
     half = 0.5 * step if activation else jnp.float32(0)
     per_step = step * jnp.float32(2.0 ** (bits - 4 if activation else 0)) / step_limit
     needed = snap(jnp.maximum((jnp.abs(bias) + half) / threshold_limit, per_step))
+    x, top = needed.mantissa + 1, 2**MANTISSA_BITS + 1
     exponent = needed.exponent - input_step.exponent
+    factors: list[tuple[Array | int, int]] = [(limit, limit), (pooled, pooled)]
     for scale in other_scales:
         exponent = exponent + scale.exponent
-    mantissas = tuple(scale.mantissa for scale in other_scales)
-    # A kernel's mantissa is limit * 2**5 at least, limit * 2**6 at most: eleven bits or more
-    # remain, and with pooled <= 2**8 no more than 29.
-    shift = MANTISSA_BITS - (limit.bit_length() + 5) * len(mantissas)
-    ratio = floor_ratio(
-        needed.mantissa + 1, (*mantissas, limit, pooled), input_step.mantissa,
-        jnp.full_like(needed.exponent, shift),
-    )  # fmt: skip
-    return (ratio + 1).astype(jnp.float32) * power_of_two(exponent - shift)
+        factors.append((scale.mantissa, limit * _MANTISSA_PER_LEVEL))
+    for factor, most in factors:
+        # Drop, rounding up, what the product with the largest factor has no room for.
+        surplus = max((top * most).bit_length() - _ROOM, 0)
+        x = ((x >> surplus) + int(surplus > 0)) * factor
+        top, exponent = ((top >> surplus) + 1) * most, exponent + surplus
+    spare = max(_ROOM - top.bit_length(), 0)
+    x = jax.lax.div(x << spare, jnp.broadcast_to(input_step.mantissa, x.shape)) + 1
+    return x.astype(jnp.float32) * power_of_two(exponent - spare)
 
 
 @functools.partial(jax.jit, static_argnames=("bits", "registers"))

@@ -1,6 +1,7 @@
 """AEDAT 3.1 event files, and the trials of the DVS128 Gesture archive cut out of them."""
 
 import csv
+import io
 import os
 import pathlib
 from collections.abc import Iterator
@@ -182,6 +183,8 @@ def read_aedat31(
 def _read_trial(row: list[str]) -> Trial:
     if len(row) != len(_LABEL_FIELDS):
         raise ValueError(f"needs 3 fields, got {len(row)}")
+    if not all(field.strip().isdecimal() for field in row):
+        raise ValueError(f"class, start and end must be whole numbers, got {','.join(row)!r}")
     label, start_us, stop_us = (int(field) for field in row)
     if not 1 <= label <= _N_CLASSES:
         raise ValueError(f"class must be 1 to {_N_CLASSES}, got {label}")
@@ -200,27 +203,33 @@ def read_gesture_labels(path: str | os.PathLike[str]) -> list[Trial]:
       Trials in the order of the file, their classes 1 to 11 as labels 0 to 10.
 
     Raises:
-      ValueError: naming the line, if the first line is another, or a line does not hold three
-        integers, a class of 1 to 11 and a span of time that does not run backward.
+      ValueError: if the file is no text, its first line is another, or it names no trial; naming
+        the line, if it does not hold three integers, a class of 1 to 11 and a span of time that
+        does not run backward.
 
     Source: DVS128 Gesture (Amir et al. 2017, doi:10.1109/CVPR.2017.781), README of the archive.
     """
     path = pathlib.Path(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        first = next(reader, [])
-        if first != _LABEL_FIELDS:
-            raise ValueError(
-                f"{path}, line 1: must be '{','.join(_LABEL_FIELDS)}', got '{','.join(first)}'"
-            )
-        trials = []
-        for row in reader:
-            if not row:
-                continue
-            try:
-                trials.append(_read_trial(row))
-            except ValueError as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be UTF-8 text, but byte {error.start} is none") from error
+    reader = csv.reader(io.StringIO(text, newline=""))
+    first = next(reader, [])
+    if first != _LABEL_FIELDS:
+        raise ValueError(
+            f"{path}, line 1: must be '{','.join(_LABEL_FIELDS)}', got '{','.join(first)}'"
+        )
+    trials = []
+    for row in reader:
+        if not row:
+            continue
+        try:
+            trials.append(_read_trial(row))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+    if not trials:
+        raise ValueError(f"{path}: names no trial; needs one line '{','.join(_LABEL_FIELDS)}' each")
     return trials
 
 

@@ -157,7 +157,12 @@ def test_labels_count_from_zero(labels):
         ("", "line 1: must be 'class,startTime_usec,endTime_usec', got ''"),
         ("class,start,end\n", "line 1: must be .*got 'class,start,end'"),
         ("class,startTime_usec,endTime_usec\n1,2,3\n4,5\n", "line 3: needs 3 fields, got 2"),
-        ("class,startTime_usec,endTime_usec\n1,x,3\n", "line 2: invalid literal"),
+        (
+            "class,startTime_usec,endTime_usec\n1,x,3\n",
+            "line 2: class, start and end must be .*'1,x,3'",
+        ),
+        ("class,startTime_usec,endTime_usec\n1,-2,3\n", "line 2: .* whole numbers, got '1,-2,3'"),
+        ("class,startTime_usec,endTime_usec\n\n", "labels.csv: names no trial"),
         ("class,startTime_usec,endTime_usec\n12,2,3\n", "line 2: class must be 1 to 11, got 12"),
         ("class,startTime_usec,endTime_usec\n1,9,3\n", "line 2: a trial cannot run from 9 to 3"),
     ],
@@ -165,6 +170,13 @@ def test_labels_count_from_zero(labels):
 def test_bad_labels_name_the_line(labels, text, message):
     with pytest.raises(ValueError, match=message):
         read_gesture_labels(labels(text))
+
+
+def test_labels_that_are_no_text_are_refused(tmp_path):
+    path = tmp_path / "user_labels.csv"
+    path.write_bytes(b"class\xff\x00")
+    with pytest.raises(ValueError, match=r"user_labels\.csv: must be UTF-8 text, but byte 5"):
+        read_gesture_labels(path)
 
 
 def test_trials_include_their_start_and_exclude_their_end(write, labels):

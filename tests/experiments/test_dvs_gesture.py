@@ -17,7 +17,7 @@ from flax import nnx
 import akida_jax as aj
 from akida_jax import quant
 from akida_jax.zoo import datasets
-from experiments import dvs_gesture, pictures, training
+from experiments import dvs_gesture, origin, pictures, presets, provenance, training
 from tests.conftest import ROOT
 from tests.experiments import made_up
 
@@ -86,7 +86,7 @@ def test_settings_decide_the_folder():
         "data": "nmnist", "data_dir": "elsewhere", "model": "akida_small", "window_ms": 99.0,
         "train_stride_ms": 1.0, "test_stride_ms": 1.0, "float_rates": (0.1, 0.2),
         "quantized_rates": (0.1, 0.2), "rotation": 0.5, "translation": 0.5,
-        "weight_quantizer": "std", "duration_ms": 1.0,
+        "weight_quantizer": "std", "duration_ms": 1.0, "weight_bits": 2, "act_bits": 2,
     }  # fmt: skip
     folders = {config.folder}
     for field in dataclasses.fields(config):
@@ -165,6 +165,76 @@ def test_a_window_longer_than_the_recordings_is_refused(tmp_path):
     with pytest.raises(ValueError, match=message):
         dvs_gesture.main(arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weight-bits", "3"], "--weight-bits must be one of 2, 4, got 3"),
+        (["--weight-bits", "8"], "--weight-bits must be one of 2, 4, got 8"),
+        (["--act-bits", "3"], "--act-bits must be one of 1, 2, 4, got 3"),
+        (["--batch-size", "0"], "--batch-size must be at least 1, got 0"),
+        (["--batch-size", "-1"], "--batch-size must be at least 1, got -1"),
+        (["--float-epochs", "-1"], "--float-epochs must be at least 0, got -1"),
+        (["--quantized-epochs", "-1"], "--quantized-epochs must be at least 0, got -1"),
+        (["--cycle-epochs", "0"], "--cycle-epochs must be at least 1, got 0"),
+        (["--seed", "-1"], "--seed must be 0 to 2.14748e+09, got -1"),
+        (["--window-ms", "nan"], "--window-ms must be at least 0.001, got nan"),
+        (["--train-stride-ms", "0"], "--train-stride-ms must be at least 0.001, got 0"),
+        (["--float-rates", "0", "inf"], "--float-rates must be at least 0, got inf"),
+        (["--rotation", "1.5"], "--rotation must be 0 to 1, got 1.5"),
+        (["--bins", "0", "--batch-size", "0"], "--bins must be .*got 0; --batch-size must be "),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(monkeypatch, arguments, message):
+    monkeypatch.setattr(dvs_gesture, "run", None)
+    with pytest.raises(ValueError, match=message.replace("+", "[+]")):
+        dvs_gesture.main(["smoke", *arguments])
+
+
+@pytest.mark.parametrize("problem", [ValueError("one [line]"), OSError(20, "Not a directory")])
+def test_a_users_error_is_one_line(capsys, problem):
+    def fail():
+        raise problem
+
+    with pytest.raises(SystemExit) as ending:
+        presets.run_command(fail)
+    assert ending.value.code == 2
+    assert capsys.readouterr().err == f"error: {problem}\n"
+
+
+@pytest.mark.parametrize("inside", [(), ("new", "deeper")])
+def test_an_output_that_is_a_file_is_refused(monkeypatch, tmp_path, inside):
+    file = tmp_path / "afile"
+    file.touch()
+    monkeypatch.setattr(dvs_gesture, "load", None)
+    with pytest.raises(ValueError, match=f"--output must be a folder, but {file} is a file"):
+        dvs_gesture.main(["smoke", "--output", str(file.joinpath(*inside))])
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_network_that_the_chip_lacks_is_refused_before_training(monkeypatch, tmp_path, restart):
+    def build(name, *, classes, input_shape, seed):
+        layers = [
+            quant.InputData(input_shape=input_shape, input_bits=4),
+            quant.Conv(filters=2, kernel_size=3, pool="global_average"),
+            quant.SeparableConv(filters=2, kernel_size=9),
+            quant.Dense(units=classes, activation=False),
+        ]
+        return quant.Sequential(layers, rngs=nnx.Rngs(seed))
+
+    monkeypatch.setattr(dvs_gesture.zoo, "build", build)
+    monkeypatch.setattr(training, "train", None)
+    more = ["--restart"] if restart else []
+    with pytest.raises(ValueError, match=r"layer 'separable_1'.*kernel_size"):
+        dvs_gesture.main([*SHORT, "--output", str(tmp_path), *more])
+    assert not list(tmp_path.iterdir())
+
+
+def test_seconds_are_those_of_every_process():
+    # The second epoch was trained by another process than the first.
+    history = [{"seconds": 10.0}, {"seconds": 2.504}]
+    assert dvs_gesture._timings(1.006, history) == {"data": 1.01, "training": 12.5}
 
 
 class FakeModel:
@@ -264,6 +334,17 @@ def test_run_resume_and_restart(tmp_path, monkeypatch, small_zoo, capsys):
     assert (folder / "training.png").exists()
     assert "finished already" in capsys.readouterr().out
 
+    # Other code is told of; other data are refused, unless they are to replace the run.
+    with monkeypatch.context() as patch:
+        patch.setattr(origin, "describe_code", lambda: "0123456789ab")
+        dvs_gesture.main(arguments)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert f"stems from commit {first['code'][0]}; the code is now at 0123456789ab" in printed
+        patch.setattr(datasets, "fingerprint", lambda name, **_: "other")
+        message = f"was made from other data: fingerprint {first['data_fingerprint']}, now other"
+        with pytest.raises(ValueError, match=message):
+            dvs_gesture.main(arguments)
+
     # An interrupted run goes on and ends with the same bits.
     save = training.Checkpoints.save
 
@@ -275,6 +356,10 @@ def test_run_resume_and_restart(tmp_path, monkeypatch, small_zoo, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(training.Checkpoints, "save", break_off)
         with pytest.raises(Stop):
+            dvs_gesture.main(interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "fingerprint", lambda name, **_: "other")
+        with pytest.raises(ValueError, match="was made from other data"):
             dvs_gesture.main(interrupted)
     resumed = dvs_gesture.main(interrupted)
     other = next((tmp_path / "interrupted").iterdir())
@@ -313,12 +398,13 @@ def test_smoke_writes_every_field(smoke):
     assert set(result["config"]) == {f.name for f in dataclasses.fields(dvs_gesture.Config)}
     assert {"python", "jax", "flax", "numpy", "akida-jax"} <= set(result["versions"])
     assert {"platform", "kind"} <= set(result["device"])
-    assert {"date", "commit"} <= set(result)
-    assert (result["n_train"], result["n_test"]) == (3 * 3 * CLASSES, 3 * CLASSES)
+    assert {"date", "commit", "data_fingerprint"} <= set(result)
+    assert result["code"] == [provenance.describe_code()]
+    assert (result["n_train"], result["n_test"]) == (3 * CLASSES, 3 * CLASSES)
     assert len(result["class_names"]) == CLASSES
     assert result["weights"] == 137_248
     assert sum(result["macs_per_window"].values()) == 2_985_856
-    assert set(result["timings_s"]) == {"data", "training", "total"}
+    assert set(result["timings_s"]) == {"data", "training"}
     assert all(value >= 0 for value in result["timings_s"].values())
     assert [row["epoch"] for row in result["history"]] == [1, 2, 3]
     assert all(math.isfinite(row["loss"]) for row in result["history"])
@@ -350,7 +436,7 @@ def test_smoke_numbers_agree(smoke):
 def test_smoke_leaves_pictures_model_and_metrics(smoke):
     folder, result = smoke
     names = {"checkpoints", "confusion.png", "frames.png", "metrics.jsonl", "model.akj",
-             "result.json", "training.png"}  # fmt: skip
+             "origin.json", "result.json", "training.png"}  # fmt: skip
     assert {path.name for path in folder.iterdir()} == names
     for name in ("frames.png", "training.png", "confusion.png"):
         image = plt.imread(folder / name)[..., :3].mean(-1)

@@ -1,6 +1,7 @@
 import pytest
 
 from experiments import dvs_report
+from tests.experiments import made_up
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/dvs-gesture.md"])
@@ -36,3 +37,16 @@ def test_tables_by_hand():
     assert dvs_report.sparsity_table({"runs": runs}).splitlines()[2] == (
         "| conv_0 | 50.0% | 50.0% | 50.0% |"
     )
+
+
+def test_window_table_by_hand():
+    result = made_up.window_result()
+    for point in result["points"]:
+        longer = point["window_ms"] == 100.0
+        point |= {"n_train": 500 if longer else 1500, "epochs": [6, 1] if longer else [2, 1]}
+    assert dvs_report.window_table(result).splitlines()[2:] == [
+        "| Akida Tiny | 48.0% | 80.0% |",
+        "| Akida Small | 48.0% | 80.0% |",
+        "| training windows, float epochs | 3,000 | 3,000 |",
+        "| training windows, quantized epochs | 1,500 | 500 |",
+    ]

@@ -82,6 +82,25 @@ def test_a_window_longer_than_the_recordings_is_refused(window, tmp_path):
         dvs_windows.collect(config, rich.console.Console(quiet=True))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--base.weight-bits", "8"], "--weight-bits must be one of 2, 4, got 8"),
+        (["--windows-ms", "20", "0"], "--windows-ms must be at least 0.001, got 0"),
+        (
+            ["--models", "akida_huge"],
+            "--models must be one of akida_tiny, akida_small, got akida_h",
+        ),
+        (["--train-windows", "0"], "--train-windows must be at least 1, got 0"),
+        (["--seeds"], "--seeds must name at least one value"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(monkeypatch, arguments, message):
+    monkeypatch.setattr(dvs_windows, "collect", None)
+    with pytest.raises(ValueError, match=message):
+        dvs_windows.main(["smoke", *arguments])
+
+
 def test_mean_accuracy_by_hand():
     points = [
         {"model": model, "window_ms": window, "accuracy": {"integer": value}}

@@ -52,6 +52,8 @@ def test_no_path_and_no_name_of_the_machine():
 
 def test_no_commit_outside_a_checkout(moved):
     assert provenance.describe_machine()["commit"] is None
+    version = importlib.metadata.version("akida-jax")
+    assert provenance.describe_code() == f"akida-jax {version}"
 
 
 def test_no_commit_without_git(monkeypatch):
@@ -69,6 +71,7 @@ def test_commit_and_its_mark(moved):
     assert provenance.describe_machine()["commit"] == commit[:12]
     file.write_text("two")
     assert provenance.describe_machine()["commit"] == f"{commit[:12]}-dirty"
+    assert provenance.describe_code() == f"{commit[:12]}-dirty"
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not in a checkout")

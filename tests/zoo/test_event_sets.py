@@ -6,6 +6,7 @@ from akida_jax.zoo.datasets import (
     EventDataset,
     EventSplit,
     event_frames,
+    fingerprint,
     load_recordings,
 )
 
@@ -81,6 +82,93 @@ def test_listed_session_that_is_missing_is_named(tmp_path):
     (tmp_path / "trials_to_train.txt").write_text("user01_led.aedat\n")
     with pytest.raises(FileNotFoundError, match=r"trials_to_train.txt names user01_led.aedat"):
         load_recordings("dvs-gesture", data_dir=tmp_path)
+
+
+HEADER = "file,class,name\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "labels.csv, line 1: must be 'file,class,name', got ''"),
+        (b"name,label\na.bin,1\n", "labels.csv, line 1: must be 'file,class,name', got 'name,lab"),
+        (HEADER.encode(), "labels.csv: names no clip; needs one line 'file,class,name' each"),
+        (b"\x80\x81", "labels.csv: must be UTF-8 text, but byte 0 is none"),
+        ((HEADER + "a.bin,1,x\na.bin,2\n").encode(), "labels.csv, line 3: needs the 3 fields"),
+        ((HEADER + "a.bin,12,x\n").encode(), "line 2: class must be .* 1 to 10, got '12'"),
+        ((HEADER + "a.bin,0,x\n").encode(), "line 2: class must be .* 1 to 10, got '0'"),
+        ((HEADER + "a.bin,one,x\n").encode(), "line 2: class must be .* 1 to 10, got 'one'"),
+    ],
+)
+def test_a_bad_list_of_clips_is_refused(tmp_path, text, message):
+    write_bin(tmp_path / "a.bin", np.array([(1, 1, 7, 1)], EVENT_DTYPE))
+    (tmp_path / "labels.csv").write_bytes(text)
+    with pytest.raises(ValueError, match=message) as problem:
+        load_recordings("clips", data_dir=tmp_path)
+    assert str(tmp_path) in str(problem.value)
+
+
+def test_listed_clip_that_is_missing_is_named(tmp_path):
+    (tmp_path / "labels.csv").write_text(HEADER + "b.bin,1,x\n")
+    message = r"labels.csv, line 2: names 'b.bin', but there is no .*b.bin. The data: DVS128 Ges"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_recordings("clips", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b" \n", "trials_to_train.txt: names no session; needs one file name such as"),
+        (b"user01\xff", "trials_to_train.txt: must be UTF-8 text, but byte 6 is none"),
+    ],
+)
+def test_a_bad_list_of_sessions_is_refused(tmp_path, text, message):
+    (tmp_path / "trials_to_train.txt").write_bytes(text)
+    with pytest.raises(ValueError, match=message):
+        load_recordings("dvs-gesture", data_dir=tmp_path)
+
+
+@pytest.fixture
+def clips(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "labels.csv").write_text(HEADER + "a.bin,1,x\n")
+    (folder / "a.bin").write_bytes(bytes(10))
+    return folder
+
+
+def test_a_fingerprint_is_of_the_data_not_of_their_place(clips, tmp_path, monkeypatch):
+    expected = fingerprint("clips", data_dir=clips)
+    (clips / "readme.txt").write_text("not read")
+    (tmp_path / "dvs_gesture_clips").symlink_to(clips)
+    monkeypatch.setenv("AKIDA_JAX_DATA", str(tmp_path))
+    assert fingerprint("clips") == expected
+    assert len(expected) == 16
+
+
+@pytest.mark.parametrize("change", ["content", "name", "label", "more"])
+def test_a_fingerprint_changes_with_the_data(clips, change):
+    before = fingerprint("clips", data_dir=clips)
+    if change == "content":
+        (clips / "a.bin").write_bytes(bytes(9) + b"\x01")
+    elif change == "name":
+        (clips / "a.bin").rename(clips / "b.bin")
+    elif change == "label":
+        (clips / "labels.csv").write_text(HEADER + "a.bin,2,x\n")
+    else:
+        (clips / "b.bin").write_bytes(b"")
+    assert fingerprint("clips", data_dir=clips) != before
+
+
+def test_a_fingerprint_of_synthetic_data_is_that_of_its_seed():
+    assert fingerprint("synthetic") == fingerprint("synthetic") != fingerprint("synthetic", seed=1)
+
+
+def test_a_fingerprint_needs_a_known_name_and_data(tmp_path):
+    with pytest.raises(ValueError, match="one of synthetic, nmnist, clips, dvs-gesture, got 'x'"):
+        fingerprint("x")
+    with pytest.raises(FileNotFoundError, match=f"'clips': no {tmp_path}"):
+        fingerprint("clips", data_dir=tmp_path)
 
 
 def test_dvs128_is_halved_and_pooled():

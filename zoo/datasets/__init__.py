@@ -8,6 +8,7 @@ from akida_jax.zoo.datasets.event_sets import (
     event_frames,
     load_recordings,
 )
+from akida_jax.zoo.datasets.fingerprints import fingerprint
 
 __all__ = [
     "EVENT_SETS",
@@ -15,5 +16,6 @@ __all__ = [
     "EventFrames",
     "EventSplit",
     "event_frames",
+    "fingerprint",
     "load_recordings",
 ]

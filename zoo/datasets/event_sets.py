@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import os
 import pathlib
 from typing import NamedTuple
@@ -31,6 +32,12 @@ _NMNIST_SOURCE = (
     "N-MNIST by Orchard et al. (2015, doi:10.3389/fnins.2015.00437), CC BY-SA 4.0, from "
     "garrickorchard.com/datasets/n-mnist"
 )
+# Usual folder in $AKIDA_JAX_DATA, what is read first, and where the data come from.
+_PLACES = {
+    "nmnist": ("nmnist_small", "Train", _NMNIST_SOURCE),
+    "clips": ("dvs_gesture_clips", "labels.csv", _GESTURE_SOURCE),
+    "dvs-gesture": ("dvs_gesture_official/DvsGesture", "trials_to_train.txt", _GESTURE_SOURCE),
+}
 # Three movements of the camera of 100 ms each. Source: Orchard et al. 2015, section 2.
 _NMNIST_DURATION_US = 300_000
 _NMNIST_SENSOR = (34, 34)
@@ -38,6 +45,9 @@ _DVS128_SENSOR = (128, 128)
 # The clips run for 1.45 s; 50 ms between training and test belong to neither.
 _CLIP_TRAIN_US = (0, 950_000)
 _CLIP_TEST_US = (1_000_000, 1_450_000)
+_CLIP_FIELDS = ["file", "class", "name"]
+# All but the last, "other gestures".
+_N_CLIP_CLASSES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +86,24 @@ class EventFrames(NamedTuple):
     test_recording: Int32[np.ndarray, " test"]
 
 
-def _find_folder(
-    name: str, data_dir: str | os.PathLike[str] | None, usual: str, needed: str, source: str
+def find_folder(
+    name: str, data_dir: str | os.PathLike[str] | None, needed: str | None = None
 ) -> pathlib.Path:
-    """Return the folder of a data set, having seen that ``needed`` lies in it."""
+    """Return the folder of a data set of files.
+
+    Args:
+      name: one of ``EVENT_SETS`` but ``synthetic``.
+      data_dir: the folder, instead of the usual place in ``$AKIDA_JAX_DATA``.
+      needed: file or folder that must lie in it; by default the first that is read.
+
+    Raises:
+      ValueError: if the name is unknown.
+      FileNotFoundError: if it is not there, saying what the data are.
+    """
+    if name not in _PLACES:
+        raise ValueError(f"event data set must be one of {', '.join(EVENT_SETS)}, got '{name}'")
+    usual, first, source = _PLACES[name]
+    needed = needed or first
     root = os.environ.get(_VARIABLE)
     if data_dir is not None:
         folder = pathlib.Path(data_dir)
@@ -111,7 +135,7 @@ def _load_synthetic(seed: int, n_train: int, n_test: int, duration_ms: float) ->
 def _load_nmnist(data_dir: str | os.PathLike[str] | None) -> EventDataset:
     splits = []
     for part in ("Train", "Test"):
-        folder = _find_folder("nmnist", data_dir, "nmnist_small", part, _NMNIST_SOURCE) / part
+        folder = find_folder("nmnist", data_dir, part) / part
         files = [
             (digit, file) for digit in range(10) for file in sorted(folder.glob(f"{digit}/*.bin"))
         ]
@@ -126,34 +150,86 @@ def _load_nmnist(data_dir: str | os.PathLike[str] | None) -> EventDataset:
     return EventDataset("nmnist", tuple("0123456789"), _NMNIST_SENSOR, *splits)
 
 
+def _read_text(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: must be UTF-8 text, but byte {error.start} is none") from error
+
+
+def _read_clip_row(row: list[str], folder: pathlib.Path) -> tuple[pathlib.Path, int]:
+    """Return a clip's file and its label, the class counted from zero."""
+    if len(row) != len(_CLIP_FIELDS):
+        raise ValueError(
+            f"needs the {len(_CLIP_FIELDS)} fields {','.join(_CLIP_FIELDS)}, got {row}"
+        )
+    name, given, _ = row
+    if not given.isdecimal() or not 1 <= int(given) <= _N_CLIP_CLASSES:
+        raise ValueError(f"class must be a whole number from 1 to {_N_CLIP_CLASSES}, got {given!r}")
+    if not (folder / name).is_file():
+        raise FileNotFoundError(
+            f"names {name!r}, but there is no {folder / name}. The data: {_GESTURE_SOURCE}"
+        )
+    return folder / name, int(given) - 1
+
+
+def _read_clip_labels(path: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""))
+    first = next(reader, [])
+    if first != _CLIP_FIELDS:
+        raise ValueError(
+            f"{path}, line 1: must be {','.join(_CLIP_FIELDS)!r}, got {','.join(first)!r}"
+        )
+    clips = []
+    for row in reader:
+        if not row:
+            continue
+        try:
+            clips.append(_read_clip_row(row, path.parent))
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"{path}, line {reader.line_num}: {error}") from error
+    if not clips:
+        raise ValueError(f"{path}: names no clip; needs one line {','.join(_CLIP_FIELDS)!r} each")
+    return clips
+
+
 def _load_clips(data_dir: str | os.PathLike[str] | None) -> EventDataset:
-    folder = _find_folder("clips", data_dir, "dvs_gesture_clips", "labels.csv", _GESTURE_SOURCE)
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    clips = [read_bin(folder / row["file"], _DVS128_SENSOR) for row in rows]
-    labels = np.array([int(row["class"]) - 1 for row in rows], np.int32)
+    listed = _read_clip_labels(find_folder("clips", data_dir) / "labels.csv")
+    clips = [read_bin(path, _DVS128_SENSOR) for path, _ in listed]
+    labels = np.array([label for _, label in listed], np.int32)
     splits = [
         EventSplit(
             [cut_events(clip, *span) for clip in clips], labels, [span[1] - span[0]] * len(clips)
         )
         for span in (_CLIP_TRAIN_US, _CLIP_TEST_US)
     ]
-    return EventDataset("clips", GESTURE_NAMES[:10], _DVS128_SENSOR, *splits)
+    return EventDataset("clips", GESTURE_NAMES[:_N_CLIP_CLASSES], _DVS128_SENSOR, *splits)
 
 
-def _read_sessions(folder: pathlib.Path, listing: str) -> EventSplit:
-    names = (folder / listing).read_text(encoding="utf-8").split()
+def _list_sessions(path: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """Return the sessions that a list names, each with the file of its labels."""
+    names = _read_text(path).split()
+    if not names:
+        raise ValueError(f"{path}: names no session; needs one file name such as "
+                         "'user01_led.aedat' per line")  # fmt: skip
+    sessions = []
+    for name in names:
+        session = path.parent / name
+        labels = session.with_name(f"{session.stem}_labels.csv")
+        for file in (session, labels):
+            if not file.exists():
+                raise FileNotFoundError(
+                    f"data set 'dvs-gesture': {path} names {name}, but there is no "
+                    f"{file}. The data: {_GESTURE_SOURCE}"
+                )
+        sessions.append((session, labels))
+    return sessions
+
+
+def _read_sessions(path: pathlib.Path) -> EventSplit:
     split = EventSplit([], np.empty(0, np.int32), [])
     labels: list[int] = []
-    for name in names:
-        session = folder / name
-        labels_path = session.with_name(f"{session.stem}_labels.csv")
-        for path in (session, labels_path):
-            if not path.exists():
-                raise FileNotFoundError(
-                    f"data set 'dvs-gesture': {folder / listing} names {name}, but there is no "
-                    f"{path}. The data: {_GESTURE_SOURCE}"
-                )
+    for session, labels_path in _list_sessions(path):
         spans = read_gesture_labels(labels_path)
         split.durations_us.extend(trial.stop_us - trial.start_us for trial in spans)
         for label, events in gesture_trials(session, labels_path):
@@ -163,11 +239,10 @@ def _read_sessions(folder: pathlib.Path, listing: str) -> EventSplit:
 
 
 def _load_dvs_gesture(data_dir: str | os.PathLike[str] | None) -> EventDataset:
-    usual = "dvs_gesture_official/DvsGesture"
-    splits = []
-    for listing in ("trials_to_train.txt", "trials_to_test.txt"):
-        folder = _find_folder("dvs-gesture", data_dir, usual, listing, _GESTURE_SOURCE)
-        splits.append(_read_sessions(folder, listing))
+    splits = [
+        _read_sessions(find_folder("dvs-gesture", data_dir, listing) / listing)
+        for listing in ("trials_to_train.txt", "trials_to_test.txt")
+    ]
     return EventDataset("dvs-gesture", GESTURE_NAMES, _DVS128_SENSOR, *splits)
 
 
@@ -198,7 +273,7 @@ def load_recordings(
       duration_ms: length of each recording of ``synthetic``.
 
     Raises:
-      ValueError: if the name is unknown.
+      ValueError: if the name is unknown or a list or label file is wrong, with file and line.
       FileNotFoundError: if data are missing, saying where they were looked for and what they are.
       EventFileError: if a file is truncated or corrupt.
     """

@@ -1,0 +1,40 @@
+import itertools
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import akida_jax as aj
+from akida_jax import quant
+from benchmarks import executor, timing
+
+
+@pytest.mark.parametrize(("ahead", "compile_s"), [(None, 1.0), ({"only": 7.0}, 7.0)])
+def test_compile_time_is_that_of_the_first_call_or_given(monkeypatch, ahead, compile_s):
+    # Call i takes 1 / (i + 1) seconds by a clock that is read before and after it.
+    times = itertools.chain.from_iterable((10.0 * i, 10.0 * i + 1 / (i + 1)) for i in range(99))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(times))
+    result = timing.measure_in_turns({"only": lambda: 0}, compile_s=ahead, rounds=3)["only"]
+    assert result["compile_s"] == compile_s
+    assert result["rounds"] == 3
+    expected = [1 / 6, 1 / 5, 1 / 4]  # after the first call and two that warm up
+    found = [result[name] for name in ("min_s", "median_s", "max_s")]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)  # differences of the clock's floats
+
+
+def test_a_row_of_the_executors(monkeypatch, rng):
+    monkeypatch.setattr(timing, "ROUNDS", 2)
+    layers = [
+        quant.InputData(input_shape=(6, 6, 2), input_bits=4),
+        quant.Conv(filters=2, kernel_size=3),
+        quant.Dense(units=3, activation=False),
+    ]
+    network = quant.quantize(quant.Sequential(layers, rngs=nnx.Rngs(0)))
+    x = rng.integers(0, 2, (4, 6, 6, 2), dtype=np.uint8)
+    names = ["dense", "event 0.25", "event 0.5"]
+    row = executor._row(aj.convert(network).programs, x, names)
+    assert list(row["variants"]) == names
+    for variant in row["variants"].values():
+        assert variant["compile_s"] > 0.01  # more than any call of so small a network
+        assert variant["compile_s"] > variant["median_s"]
+        assert variant["images_per_s"] == pytest.approx(4 / variant["median_s"], rel=1e-3)

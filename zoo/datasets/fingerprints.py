@@ -1,0 +1,58 @@
+"""Fingerprints of data sets: equal if the recordings are, whatever folder they lie in."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+from akida_jax.events import synthetic_gestures
+from akida_jax.zoo.datasets.event_sets import find_folder
+
+_PATTERNS = {
+    "nmnist": ("Train/[0-9]/*.bin", "Test/[0-9]/*.bin"),
+    "clips": ("labels.csv", "*.bin"),
+    "dvs-gesture": ("trials_to_*.txt", "*_labels.csv", "*.aedat"),
+}
+_PIECE_BYTES = 1 << 20
+_SAMPLE_MS = 100.0
+
+
+def _read_pieces(folder: pathlib.Path, patterns: tuple[str, ...]) -> Iterator[bytes]:
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            yield f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode()
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    yield piece
+
+
+def _make_sample(seed: int) -> Iterator[bytes]:
+    for events in synthetic_gestures(seed, n_per_class=1, duration_ms=_SAMPLE_MS)[0]:
+        yield events.tobytes()
+
+
+def fingerprint(name: str, *, seed: int = 0, data_dir: str | os.PathLike[str] | None = None) -> str:
+    """Return 16 hexadecimal digits that change if the data do.
+
+    They are a hash over names, sizes and content of the files that
+    :func:`akida_jax.zoo.datasets.load_recordings` reads. Of ``synthetic``, which has no files, a
+    short sample is computed: the same generator gives the same sample for a seed. How many
+    recordings are made of it is not part of the fingerprint.
+
+    Args:
+      name: one of ``EVENT_SETS``.
+      seed: of ``synthetic``.
+      data_dir: folder of the data set, instead of its place in ``$AKIDA_JAX_DATA``.
+
+    Raises:
+      ValueError: if the name is unknown.
+      FileNotFoundError: if data are missing.
+    """
+    if name == "synthetic":
+        pieces = _make_sample(seed)
+    else:
+        pieces = _read_pieces(find_folder(name, data_dir), _PATTERNS[name])
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:16]
