@@ -56,12 +56,16 @@ def summary(
     """
     loaded = load(model)
     if device is None:
-        if sparsity is not None:
-            raise ValueError("--sparsity needs a device: add --device akd1000 or akd1500")
+        if sparsity is not None or batch != 1 or mode != "minimal":
+            raise ValueError(
+                "--mode, --sparsity and --batch need a device: add --device akd1000 or akd1500"
+            )
         _show(loaded.summary())
         return
     placement = mapping.place(loaded, mapping.DEVICES[device], mode)
     if sparsity is None:
+        if batch != 1:
+            raise ValueError("--batch needs events: add --sparsity, the share of zeros")
         _show(loaded.summary(placement))
         return
     shares = {str(layer.name): sparsity for layer in loaded.layers}

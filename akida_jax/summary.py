@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from akida_jax.layers import AnySpecification, InputData, Specification
 from akida_jax.quant.architecture import Shape
@@ -28,6 +30,9 @@ class Column:
 
 class Columns(Protocol):
     """What can stand beside the layers of a model: a placement, a cost."""
+
+    def layer_names(self) -> Sequence[str]:
+        """Return the names of the model's computing layers."""
 
     def columns(self) -> Sequence[Column]:
         """Return the columns from left to right."""
@@ -52,15 +57,33 @@ class Summary(str):
         result.remarks = tuple(remarks)
         return result
 
-    def __rich__(self) -> Group:
-        """Return the table with rules and colours."""
+    def __rich__(self) -> "_Fitted":
+        """Return what a rich console prints."""
+        return _Fitted(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fitted:
+    """A table with rules, or the plain text where the console is too narrow for it."""
+
+    summary: Summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        summary = self.summary
         table = Table(show_footer=True)
-        table.add_column("layer", "total", overflow="fold")
-        for column in self.columns:
-            table.add_column(column.title, column.total, justify=_justify(column), no_wrap=True)
-        for name in self.names:
-            table.add_row(name, *(column.cells.get(name, "") for column in self.columns))
-        return Group(table, *self.remarks)
+        table.add_column("layer", "total", no_wrap=True)
+        for column in summary.columns:
+            title, total = Text(column.title), Text(column.total)
+            table.add_column(title, total, justify=_justify(column), no_wrap=True)
+        for name in summary.names:
+            cells = (column.cells.get(name, "") for column in summary.columns)
+            table.add_row(Text(name), *map(Text, cells))
+        unlimited = options.update(max_width=10_000, width=10_000)
+        if Measurement.get(console, unlimited, table).maximum > options.max_width:
+            yield Text(str(summary))
+            return
+        yield table
+        yield from map(Text, summary.remarks)
 
 
 def summarize(
@@ -74,7 +97,17 @@ def summarize(
       layers: each computing layer with its input shape and input bits.
       first: the model's first layer.
       extras: a placement, a cost; they replace the columns of types, weights and MACs.
+
+    Raises:
+      ValueError: if a placement or cost is of a model with other layers.
     """
+    own = sorted(str(spec.name) for spec, _, _ in layers)
+    for extra in extras:
+        if sorted(extra.layer_names()) != own:
+            raise ValueError(
+                f"the {type(extra).__name__.lower()} is of another model, with layers "
+                f"{', '.join(extra.layer_names())}"
+            )
     entry = [first] if isinstance(first, InputData) else []
     names = [str(spec.name) for spec in (*entry, *(spec for spec, _, _ in layers))]
     columns = [

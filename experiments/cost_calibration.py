@@ -12,21 +12,28 @@ import json
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import akida_jax as aj
 from akida_jax import mapping, zoo
-from akida_jax.mapping.calibration.fit import errors_of, fit_law, leave_one_out
+from akida_jax.mapping.calibration.fit import (
+    errors_of,
+    fit_law,
+    leave_out,
+    with_left_out_errors,
+)
 from akida_jax.mapping.calibration.measurements import (
     Measurement,
     layer_profile,
     read_measurements,
     read_paper,
+    read_table,
 )
 from akida_jax.mapping.law import Law, Work
 from experiments.provenance import describe_machine
-from experiments.published_models import akidanet_faces, measured_models
+from experiments.published_models import akidanet_faces, arrhythmia, measured_models, zoo_model
 from experiments.training import write_text
 
 LAWS = Path(mapping.__file__).parent / "calibration" / "laws.json"
@@ -77,57 +84,113 @@ def fit_akd1000(law: Law) -> tuple[Law, list[dict]]:
     errors = [abs(row["error"]) for row in rows]
     fps = {"rows": len(rows), "median": statistics.median(errors), "worst": max(errors)}
     remark = (
-        "the fit's only free number is one factor on all cycles; energy per event is that of "
-        "an AKD1500, nothing published to compare with"
+        "one factor on all cycles was fitted; energy per event is that of an AKD1500, nothing "
+        "published to compare with"
     )
     scaled = Work(*(constant * scale for constant in law.cycles))
     errors_by = {"frames per second": fps}
     return Law(cycles=scaled, picojoules=law.picojoules, errors=errors_by, remark=remark), rows
 
 
-def assumed_sparsity(placement: mapping.Placement, *, extra: float = 0.0) -> dict[str, float]:
+def assumed_sparsity(
+    placement: mapping.Placement, *, extra: float = 0.0, profile: str = PROFILE
+) -> dict[str, float]:
     """Return the output sparsity that is assumed where none is published.
 
     Args:
       placement: of an AkidaNet or MobileNet, with any layers behind.
       extra: added to every layer's share of zeros.
+      profile: measured model whose layers stand for these; its last hidden layer stands
+        for all layers behind.
     """
-    names = [layer.name for layer in placement.layers]
-    measured = layer_profile(PROFILE)[:15]
-    profile = [*measured, *measured[-1:] * (len(names) - len(measured))]
-    return {n: min(max(s + extra, 0.0), 1.0) for n, s in zip(names, profile, strict=False)}
+    measured = layer_profile(profile)[:-1][:15]
+    names = placement.layer_names()
+    shares = [*measured, *measured[-1:] * (len(names) - len(measured))]
+    return {n: min(max(s + extra, 0.0), 1.0) for n, s in zip(names, shares, strict=False)}
 
 
 def calibrate() -> tuple[dict[str, Law], dict]:
     """Return the law of every device, and all residuals."""
     measurements = read_measurements(measured_models())
-    law = fit_law(measurements)
-    without = leave_one_out(measurements)
+    names = list(dict.fromkeys(m.model for m in measurements))
+    without = leave_out(measurements, {name: [name] for name in names})
+    law = with_left_out_errors(fit_law(measurements), [(m, without[m.model]) for m in measurements])
     akd1000, frame_rates = fit_akd1000(law)
     result = {
         "experiment": "cost_calibration",
         **describe_machine(),
         "constants": {"cycles": law.cycles._asdict(), "picojoules": law.picojoules},
         "errors": law.errors,
-        "errors_model_left_out": _left_out_errors(measurements, without),
+        "left_out": _left_out_rows(measurements),
+        "exponents": _exponent_rows(measurements),
+        "memory": memory_intervals(),
         "rows": [_row(m, law, without[m.model]) for m in measurements],
         "akd1000": frame_rates,
     }
     return {"AKD1500": law, "AKD1000": akd1000}, result
 
 
-def _left_out_errors(measurements: list[Measurement], without: dict[str, Law]) -> dict:
-    result = {}
-    for name, law in without.items():
-        rows = [m for m in measurements if m.model == name]
-        result[name] = {
-            "constants": {"cycles": law.cycles._asdict(), "picojoules": law.picojoules},
-            "errors": errors_of(law, rows),
-        }
+def _left_out_rows(measurements: list[Measurement]) -> list[dict]:
+    """Return constants and errors without one network, and without one width."""
+    names = list(dict.fromkeys(m.model for m in measurements))
+    groups = {name: [name] for name in names}
+    for width in ("0.5", "1.0"):
+        groups[f"all of alpha {width}"] = [n for n in names if n.startswith(f"akidanet_{width}")]
+    rows = []
+    for group, law in leave_out(measurements, groups).items():
+        errors = errors_of(law, [m for m in measurements if m.model in groups[group]])
+        rows.append(
+            {"left out": group, **law.cycles._asdict(),
+             **{f"{what} {kind} error": errors[what][kind] for what in errors
+                for kind in ("median", "worst")}}
+        )  # fmt: skip
+    return rows
+
+
+def _exponent_rows(measurements: list[Measurement]) -> list[dict]:
+    rows = []
+    for exponent in (2.0, 2.5, 3.0, 3.5, 4.0):
+        errors = fit_law(measurements, exponent=exponent).errors["cycles"]
+        rows.append({"exponent": exponent, "median error": errors["median"],
+                     "worst error": errors["worst"]})  # fmt: skip
+    return rows
+
+
+def memory_intervals() -> list[dict]:
+    """Return which values of each placement rule keep every published count of Minimal."""
+    rows = read_table("akida1_zoo")
+    pairs = [(zoo_model(row), int(row["nps"])) for row in rows]
+    counted = [(model, nps) for model, nps in pairs if model is not None]
+    counted.append((arrhythmia(), 6))
+    scans: dict[str, range] = {
+        "input_bytes_per_np": range(44 * 1024, 47 * 1024, 32),
+        "weight_bytes_per_np": range(43 * 1024, 46 * 1024, 32),
+        "columns_per_np": range(28, 40),
+        "depthwise_row_bytes": range(1, 8),
+        "pooled_sum_bytes": range(1, 16),
+    }
+    result = []
+    for field, values in scans.items():
+        fitting = [v for v in values if _counts_fit(counted, _mesh_with(field, v))]
+        result.append({"rule": field, "chosen": getattr(mapping.AKD1000, field),
+                       "least": min(fitting), "most": max(fitting)})  # fmt: skip
     return result
 
 
+def _mesh_with(field: str, value: int) -> mapping.Device:
+    changes: dict[str, Any] = {field: value}
+    return mapping.mesh(None, **changes)
+
+
+def _counts_fit(counted: list[tuple[aj.Model, int]], device: mapping.Device) -> bool:
+    try:
+        return all(mapping.place(model, device).nps == nps for model, nps in counted)
+    except mapping.MappingError:
+        return False
+
+
 def _row(measurement: Measurement, law: Law, without: Law) -> dict:
+    """Return a row's errors; total energy includes the idle power of the device."""
     row = {
         "model": measurement.model,
         "what": measurement.what,
@@ -140,6 +203,9 @@ def _row(measurement: Measurement, law: Law, without: Law) -> dict:
             "dynamic_mj": measurement.dynamic_mj,
             "energy_error": measurement.energy_error(law),
             "energy_error_left_out": measurement.energy_error(without),
+            "total_mj": measurement.total_mj,
+            "total_error": measurement.total_error(law),
+            "power_error": measurement.power_error(law),
         }
     return row
 

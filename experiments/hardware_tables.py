@@ -14,27 +14,31 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
 import akida_jax as aj
 from akida_jax import mapping, zoo
-from akida_jax.mapping import pictures as mapping_pictures
 from akida_jax.mapping.calibration.measurements import model_name, read_paper, read_table
+from experiments.cost_calibration import (
+    PROFILE,
+    assumed_sparsity,
+    paper_frame_rates,
+    paper_model,
+)
 from experiments.cost_calibration import (
     RESULT as CALIBRATION,
 )
-from experiments.cost_calibration import assumed_sparsity, paper_frame_rates, paper_model
 from experiments.dvs_report import fill
-from experiments.pictures import save_figure
+from experiments.hardware_pictures import draw
 from experiments.provenance import describe_machine
 from experiments.published_models import (
     akidanet_faces,
     akidanet_plant_village,
     ds_cnn,
     measured_models,
+    yolo_detector,
     zoo_model,
 )
 from experiments.training import write_text
@@ -102,45 +106,68 @@ def mode_counts() -> Rows:
 
 
 def zoo_energies() -> Rows:
-    """Compare the published energy of the zoo, which no constant was fitted to."""
+    """Compare the published energy of the zoo, the best mode for each network.
+
+    Networks of the fit take their own published sparsity, the others that of one of them.
+    """
+    fitted = {"akidanet 0.5, 160x160, ImageNet", "akidanet 0.5, 224x224, ImageNet",
+              "akidanet 1.0, 160x160, ImageNet", "akidanet 1.0, 224x224, ImageNet",
+              "akidanet 0.5, 224x224, PlantVillage"}  # fmt: skip
     rows = []
     for row in read_table("akida1_zoo"):
         model = zoo_model(row)
         if model is None or row["model"] not in ("akidanet", "mobilenet", "akidanet_edge"):
             continue
+        wide = row["model"] == "akidanet" and row["alpha"] == "1.0"
+        profile = "akidanet_1.0_224_imagenet" if wide else PROFILE
         costs = []
         for mode in mapping.MODES:
             placement = mapping.place(model, mapping.AKD1500, mode)
-            costs.append(mapping.estimate(placement, assumed_sparsity(placement)).total_mj)
+            shares = assumed_sparsity(placement, profile=profile)
+            costs.append(mapping.estimate(placement, shares).total_mj)
         published = float(row["akd1500_mj"])
-        rows.append({"model": _title(row), "published_mj": published, "modelled_mj": min(costs),
+        rows.append({"model": _title(row), "network in the fit": _title(row) in fitted,
+                     "published_mj": published, "modelled_mj": min(costs),
                      "error": min(costs) / published - 1})  # fmt: skip
     return rows
 
 
 def paper_speeds() -> Rows:
     """Compare frame rates, and what AkidaNet gains over MobileNet v1, with the paper."""
-    rows = []
-    for row in paper_frame_rates():
+    rows: Rows = []
+    for row in [*paper_frame_rates(), *paper_detection()]:
         entry = {"dataset": row["dataset"], "alpha": row["alpha"], "published_fps": row["fps"],
                  "published_fps_change": row["fps_change"],
                  "published_power_change": row["power_change"]}  # fmt: skip
         for shift in SPARSITY_SHIFTS:
-            akida, mobile = (_speed(paper_model(n, row), shift) for n in ("akidanet", "mobilenet"))
+            build = yolo if row["dataset"] == "WIDER FACE" else paper_model
+            akida, mobile = (_speed(build(n, row), shift) for n in ("akidanet", "mobilenet"))
             name = f"{shift:+.1f}" if shift else "0"
             entry[f"fps {name}"] = akida.fps
             entry[f"dynamic_mw {name}"] = akida.dynamic_mw
             if not shift:
                 entry["fps_change"] = 100 * (akida.fps / mobile.fps - 1)
-                entry["power_change"] = 100 * (akida.dynamic_mw / mobile.dynamic_mw - 1)
+                entry["dynamic_power_change"] = 100 * (akida.dynamic_mw / mobile.dynamic_mw - 1)
+                entry["total_power_change"] = 100 * (akida.power_mw / mobile.power_mw - 1)
                 entry["pipelined_fps"] = akida.pipelined_fps
         rows.append(entry)
     return rows
 
 
+def paper_detection() -> Rows:
+    """Return the paper's table 3 in the form of `paper_frame_rates`; it has no frame rate."""
+    (row,) = read_paper()["table_3_face_detection"]
+    return [{**row, "fps": None}]
+
+
+def yolo(name: str, row: dict) -> aj.Model:
+    """Return the face detector on either network."""
+    return yolo_detector(1, base=name)
+
+
 def paper_counts() -> Rows:
     """Compare with the counts of the paper's tables 4 to 6, from an older mapper."""
-    rows = []
+    rows: Rows = []
     tables = read_paper()
     for row in (*tables["table_4_image_classification"], *tables["table_5_face_recognition"]):
         height, width = row["resolution"]
@@ -155,6 +182,13 @@ def paper_counts() -> Rows:
         placed = mapping.place(model, mapping.mesh(None)).nps
         rows.append({"model": f"AkidaNet {row['alpha']:g}, {height}x{width}, {row['dataset']}",
                      "published_older": row["nps"], "placed": placed})  # fmt: skip
+    ecg, points = tables["table_6_time_series_and_point_cloud"]
+    model = zoo.blank_model("akidanet", alpha=0.5, classes=4)
+    rows.append({"model": "AkidaNet 0.5, 224x224, PhysioNet 2017 ECG",
+                 "published_older": ecg["nps"],
+                 "placed": mapping.place(model, mapping.mesh(None)).nps})  # fmt: skip
+    rows.append({"model": "PointNet++, ModelNet40 (not built yet)",
+                 "published_older": points["nps"], "placed": None})  # fmt: skip
     return rows
 
 
@@ -193,7 +227,9 @@ def calibration_rows() -> dict[str, Rows]:
         }
         if "dynamic_mj" in row:
             entry |= {"measured_mj": row["dynamic_mj"], "energy_error": row["energy_error"],
-                      "energy_left_out": row["energy_error_left_out"]}  # fmt: skip
+                      "energy_left_out": row["energy_error_left_out"],
+                      "total_energy_error": row["total_error"],
+                      "power_error": row["power_error"]}  # fmt: skip
         (modes if "dynamic_mj" in row else layers).append(entry)
     laws = [
         {"constant": name, "value": value} for name, value in result["constants"]["cycles"].items()
@@ -207,6 +243,9 @@ def calibration_rows() -> dict[str, Rows]:
         "layer-errors": layers,
         "mode-errors": modes,
         "error-summary": _summaries(layers, modes),
+        "left-out": result["left_out"],
+        "exponents": result["exponents"],
+        "memory": result["memory"],
         "akd1000": result["akd1000"],
     }
 
@@ -244,49 +283,6 @@ def _cell(head: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "" if value is None else str(value)
-
-
-def draw(result: dict, folder: Path) -> None:
-    """Draw the residuals, a mesh and the cost of its layers."""
-    save_figure(draw_residuals(result), folder / "cost_residuals.png")
-    model = zoo.blank_model("akidanet", alpha=0.5)
-    for device, mode in ((mapping.AKD1000, "all_nps"), (mapping.AKD1500, "hw_pr")):
-        placement = mapping.place(model, device, mode)  # type: ignore[arg-type]
-        cost = mapping.estimate(placement, assumed_sparsity(placement))
-        stem = f"{device.name.lower()}_{mode}"
-        save_figure(mapping_pictures.draw_mesh(placement), folder / f"mesh_{stem}.png")
-        save_figure(mapping_pictures.draw_cost(placement, cost), folder / f"cost_{stem}.png")
-
-
-def draw_residuals(result: dict) -> plt.Figure:
-    """Draw modelled over measured cycles and energy against the measurement."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    panels = (
-        (left, "layer-errors", "measured_kcycles", "error", "left_out", "o", "one layer"),
-        (left, "mode-errors", "measured_kcycles", "error", "left_out", "s", "whole model"),
-        (right, "mode-errors", "measured_mj", "energy_error", "energy_left_out", "s",
-         "whole model"),
-    )  # fmt: skip
-    for axis, table, measured, error, left_out, marker, label in panels:
-        rows = result["tables"][table]
-        x = [row[measured] for row in rows]
-        axis.scatter(x, [100 * row[error] for row in rows], marker=marker, s=22, label=label)
-        axis.scatter(x, [100 * max(min(row[left_out], 0.5), -0.5) for row in rows], marker=marker,
-                     s=22, facecolors="none", edgecolors="#888888",
-                     label=f"{label}, its network left out of the fit")  # fmt: skip
-    for axis, what in ((left, "cycles, thousands"), (right, "dynamic energy, mJ")):
-        axis.axhspan(-20, 20, color="#eeeeee", zorder=-2)
-        axis.axhspan(-8, 8, color="#dddddd", zorder=-1)
-        axis.axhline(0, color="black", lw=0.6)
-        axis.set_xscale("log")
-        axis.set_ylim(-55, 55)
-        axis.set_xlabel(f"measured {what}")
-        axis.legend(fontsize=7)
-    left.set_ylabel("modelled - measured, % (cut at 50)")
-    figure.suptitle("Cost model against the published measurements of an AKD1500; bands 8 and 20 %",
-                    fontsize=10)  # fmt: skip
-    figure.tight_layout()
-    return figure
 
 
 def main(config: Config) -> None:

@@ -3,6 +3,8 @@
 Source of the shapes: docs/cost-model.md#networks.
 """
 
+from typing import Any
+
 import akida_jax as aj
 from akida_jax import zoo
 
@@ -38,13 +40,30 @@ def akidanet_plant_village() -> aj.Model:
     )
 
 
-def yolo_akidanet(classes: int) -> aj.Model:
-    """Return the YOLOv2 detector on AkidaNet 0.5 at 224, five anchors."""
-    wide = [aj.SeparableConvolutional(filters=1024, kernel_size=3, name=f"head_{i}")
+def yolo_detector(classes: int, *, base: str = "akidanet") -> aj.Model:
+    """Return the YOLOv2 detector on AkidaNet (or MobileNet) 0.5 at 224, five anchors."""
+    body = zoo.blank_model(base, alpha=0.5, include_top=False)
+    head = [aj.SeparableConvolutional(filters=1024, kernel_size=3, name=f"head_{i}")
             for i in (1, 2, 3)]  # fmt: skip
     outputs = 5 * (5 + classes)
     last = aj.SeparableConvolutional(filters=outputs, kernel_size=3, activation=False, name="boxes")
-    return _with_head(0.5, 224, 224, *wide, last)
+    return aj.Model([*body.layers, *head, last])
+
+
+def vgg_like() -> aj.Model:
+    """Return the age regression at 8/2/2 bits; widths inferred from its 458K parameters."""
+    bits: dict[str, Any] = {"weight_bits": 2, "act_bits": 2}
+    return aj.Model(
+        [
+            aj.InputConvolutional(input_shape=(32, 32, 3), filters=32, kernel_size=3, act_bits=2),
+            aj.Convolutional(filters=32, kernel_size=3, pool="max", **bits),
+            aj.Convolutional(filters=64, kernel_size=3, **bits),
+            aj.Convolutional(filters=64, kernel_size=3, pool="max", **bits),
+            aj.Convolutional(filters=84, kernel_size=3, **bits),
+            aj.FullyConnected(units=64, **bits),
+            aj.FullyConnected(units=1, activation=False, **bits),
+        ]
+    )
 
 
 def arrhythmia() -> aj.Model:
@@ -103,11 +122,13 @@ def zoo_model(row: dict[str, str]) -> aj.Model | None:
     name = row["model"]
     if name == "ds_cnn":
         return ds_cnn()
+    if name == "vgg_like_8_2_2":
+        return vgg_like()
     if name not in ("akidanet", "mobilenet", "akidanet_edge", "yolo_akidanet"):
         return None
     alpha, height, width = float(row["alpha"]), int(row["height"]), int(row["width"])
     if name == "yolo_akidanet":
-        return yolo_akidanet(2 if "VOC" in row["dataset"] else 1)
+        return yolo_detector(2 if "VOC" in row["dataset"] else 1)
     classes = {"ImageNet": 1000, "VWW": 2, "CASIA Webface": 10575}.get(row["dataset"])
     if name == "akidanet_edge":
         assert classes is not None

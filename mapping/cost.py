@@ -112,8 +112,12 @@ class Cost:
         """Return the totals, and how far to trust them."""
         return "\n".join(self.notes())
 
+    def layer_names(self) -> list[str]:
+        """Return the names of all layers, in order, those in software last."""
+        return [*(layer.name for layer in self.layers), *self.software]
+
     def columns(self) -> list[Column]:
-        """Return what `Model.summary` shows of a cost."""
+        """Return what `Model.summary` shows of a cost: one sample on its own."""
         events = {layer.name: f"{float(layer.events):,.0f}" for layer in self.layers}
         times = {layer.name: f"{float(layer.latency_ms):.3f}" for layer in self.layers}
         energy = {layer.name: f"{float(layer.dynamic_mj):.4f}" for layer in self.layers}
@@ -164,18 +168,17 @@ def estimate(
       ValueError: if a layer's events are not given or impossible, a name is unknown, or
         the batch is not positive.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch must be a positive integer, got {batch!r}")
+    batch = _check_batch(batch)
     device = placement.device
     law = law or published_law(device.law)
     events = layer_events(placement, activity)
     inside = [layer for layer in placement.layers if layer.split]
     layers = tuple(_layer_cost(layer, events[layer.name], placement, law) for layer in inside)
-    passes = [
-        [cost for cost, layer in zip(layers, inside, strict=True) if layer.pass_index == index]
+    slowest = [
+        _largest([cost.compute_cycles for cost, layer in zip(layers, inside, strict=True)
+                  if layer.pass_index == index])
         for index in range(placement.passes)
-    ]
-    slowest = [_largest([cost.compute_cycles for cost in group]) for group in passes]
+    ]  # fmt: skip
     once = sum(cost.compute_cycles + cost.load_cycles for cost in layers)
     cycles = once + (batch - 1) * sum(slowest)
     latency_ms = cycles / device.clock_hz * 1e3
@@ -191,6 +194,13 @@ def estimate(
         law=law,
         software=tuple(layer.name for layer in placement.layers if not layer.split),
     )
+
+
+def _check_batch(batch: int) -> int:
+    whole = isinstance(batch, int | np.integer) and not isinstance(batch, bool)
+    if not whole or not 1 <= batch < 2**24:
+        raise ValueError(f"batch must be a positive integer below 2**24, got {batch!r}")
+    return int(batch)
 
 
 def _layer_cost(layer: LayerPlacement, events: Number, placement: Placement, law: Law) -> LayerCost:
@@ -219,39 +229,61 @@ def layer_events(
     placement: Placement, activity: Activity | Mapping[str, Number]
 ) -> dict[str, Number]:
     """Return the non-zero input values per sample of each layer; see `estimate`."""
-    names = [layer.name for layer in placement.layers]
     if isinstance(activity, Activity):
-        unknown = set(activity) ^ set(names)
-        if unknown:
-            raise ValueError(
-                f"activity and placement differ in layers {', '.join(sorted(unknown))}"
-            )
-        return {n: a.events_in / a.samples if a.samples else 0.0 for n, a in activity.items()}
-    shares: Mapping[str, Number] = activity
+        return _counted_events(placement, activity)
+    if not isinstance(activity, Mapping):
+        raise TypeError(
+            "estimate takes the Activity of a model, or a dict of output sparsity by layer "
+            f"name, got {activity!r}"
+        )
+    names = placement.layer_names()
     sources = [placement.input_name, *names[:-1]]
-    for name, share in shares.items():
-        if name not in (*sources, names[-1]):
-            raise ValueError(
-                f"sparsity of {name!r}, which is no layer; the layers are {', '.join(sources)}"
-            )
-        _check_share(name, share)
-    result = {}
+    known = list(dict.fromkeys([*sources, names[-1]]))
+    unknown = [name for name in activity if name not in known]
+    missing = [
+        source
+        for source, layer in zip(sources, placement.layers, strict=True)
+        if not isinstance(layer.program.spec, InputConvolutional) and source not in activity
+    ]
+    if unknown or missing:
+        raise ValueError(
+            f"sparsity must be given for every layer's input: missing {missing}, unknown "
+            f"{unknown}; the layers are {', '.join(known)} (an Activity holds all of them)"
+        )
+    shares = {name: _check_share(name, share) for name, share in activity.items()}
+    result: dict[str, Number] = {}
     for source, layer in zip(sources, placement.layers, strict=True):
         values = math.prod(layer.program.in_shape)
-        if isinstance(layer.program.spec, InputConvolutional):
-            result[layer.name] = float(values)
-        elif source in shares:
-            result[layer.name] = values * (1 - shares[source])
-        else:
-            raise ValueError(
-                f"layer {layer.name!r}: the sparsity of its input is not given; add the output "
-                f"sparsity of {source!r}"
-            )
+        is_input = isinstance(layer.program.spec, InputConvolutional)
+        result[layer.name] = float(values) if is_input else values * (1 - shares[source])
     return result
 
 
-def _check_share(name: str, share: Number) -> None:
-    if isinstance(share, jax.core.Tracer):
-        return
-    if np.ndim(share) or not 0 <= float(share) <= 1:
-        raise ValueError(f"layer {name!r}: sparsity must be one number in [0, 1], got {share}")
+def _counted_events(placement: Placement, activity: Activity) -> dict[str, Number]:
+    names = placement.layer_names()
+    if list(activity) != names:
+        different = ", ".join(sorted(set(activity) ^ set(names))) or "order"
+        raise ValueError(f"activity and placement differ in layers: {different}")
+    result: dict[str, Number] = {}
+    for layer in placement.layers:
+        counted = activity[layer.name]
+        if not counted.samples:
+            raise ValueError("the activity is of no samples; count at least one input")
+        values = math.prod(layer.program.in_shape)
+        if counted.events_in > values * counted.samples:
+            raise ValueError(
+                f"layer {layer.name!r}: {counted.events_in} events of {counted.samples} samples "
+                f"into {values} values; the activity is of another model"
+            )
+        result[layer.name] = counted.events_in / counted.samples
+    return result
+
+
+def _check_share(name: str, share: Number) -> Number:
+    """Return the share as float, or as JAX scalar of float32."""
+    if isinstance(share, jax.core.Tracer) and share.ndim == 0:
+        return share.astype(jnp.float32)
+    number = isinstance(share, int | float | np.number | np.ndarray | jax.Array)
+    if number and np.ndim(share) == 0 and not np.iscomplexobj(share) and 0 <= float(share) <= 1:
+        return share.astype(jnp.float32) if isinstance(share, jax.Array) else float(share)
+    raise ValueError(f"layer {name!r}: sparsity must be one number in [0, 1], got {share!r}")

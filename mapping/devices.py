@@ -1,7 +1,8 @@
 """Chips as data: every number with its unit and its source."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +45,7 @@ class Device:
       columns_per_np: widest strip of an input map in one processor, the borders that
         padding adds (kernel - 1 in all) included.
       input_bytes_per_np: memory for a layer's input strip.
+      input_value_bits: what an input value takes there, whatever its width.
       weight_bytes_per_np: memory for weights and pooled sums.
       depthwise_row_bytes: what one row of one channel's depthwise kernel takes.
       pooled_sum_bytes: what the sum of one filter's global average pool takes.
@@ -64,6 +66,7 @@ class Device:
     partial_reconfiguration: bool = _quantity("")
     columns_per_np: int = _quantity("columns")
     input_bytes_per_np: int = _quantity("bytes")
+    input_value_bits: int = _quantity("bits")
     weight_bytes_per_np: int = _quantity("bytes")
     depthwise_row_bytes: int = _quantity("bytes")
     pooled_sum_bytes: int = _quantity("bytes")
@@ -82,16 +85,14 @@ class Device:
                 continue
             if field.name not in self.sources:
                 raise ValueError(f"device {self.name!r}: {field.name} has no source; give one")
-            flag = field.type is bool or field.type == "bool"
+            kind = getattr(field.type, "__name__", "int")
             unlimited = field.name == "nps" and value is None
-            if flag and not isinstance(value, bool):
+            if not unlimited and not _FITS[kind](value):
+                unit = field.metadata["unit"]
+                wanted = {"bool": "a bool", "float": f"a positive number of {unit}",
+                          "int": f"a positive whole number of {unit}"}  # fmt: skip
                 raise ValueError(
-                    f"device {self.name!r}: {field.name} must be a bool, got {value!r}"
-                )
-            if not flag and not unlimited and not _positive(value):
-                raise ValueError(
-                    f"device {self.name!r}: {field.name} must be a positive number of "
-                    f"{field.metadata['unit']}, got {value!r}"
+                    f"device {self.name!r}: {field.name} must be {wanted[kind]}, got {value!r}"
                 )
 
     def facts(self) -> Iterator[Fact]:
@@ -105,17 +106,30 @@ class Device:
             yield Fact(field.name, value, "bits", "docs/hardware.md#registers")
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 2**60
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_positive(value: object) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and 0 < value < math.inf)
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "bool": lambda value: isinstance(value, bool),
+    "int": _is_whole,
+    "float": _is_positive,
+}
+"""By declared type, what a field accepts; a union counts as an int."""
 
 
 _INFERRED = "inferred from published counts, docs/cost-model.md#placement"
 
 _SOURCES = {
-    "nps_per_node": "vendor's documentation",
-    "input_unit": "vendor's documentation",
+    "nps_per_node": "vendor's public documentation, overview of the AKD1000",
+    "input_unit": "vendor's public documentation, hardware constraints of InputConvolutional",
     "columns_per_np": _INFERRED,
     "input_bytes_per_np": _INFERRED,
+    "input_value_bits": _INFERRED,
     "weight_bytes_per_np": _INFERRED,
     "depthwise_row_bytes": _INFERRED,
     "pooled_sum_bytes": _INFERRED,
@@ -132,6 +146,7 @@ AKD1000 = Device(
     partial_reconfiguration=False,
     columns_per_np=34,
     input_bytes_per_np=45 * 1024,
+    input_value_bits=4,
     weight_bytes_per_np=44 * 1024,
     depthwise_row_bytes=4,
     pooled_sum_bytes=4,
@@ -142,8 +157,8 @@ AKD1000 = Device(
     sources=MappingProxyType(
         {
             **_SOURCES,
-            "nps": "vendor's documentation",
-            "clock_hz": "vendor's documentation",
+            "nps": "vendor's public documentation, overview of the AKD1000",
+            "clock_hz": "vendor's public documentation, overview of the AKD1000",
             "partial_reconfiguration": "vendor's public measurements use it on an AKD1500 only",
             "idle_mw": "vendor's public measurements: the board idles at 905 to 914 mW",
         }

@@ -42,15 +42,16 @@ class Work(NamedTuple):
     loads: Number = 0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Law:
     """Cycles per unit of `Work`, and energy per operation.
 
     Attributes:
       cycles: per unit, by the field of `Work`.
       picojoules: dynamic energy per event, filter and kernel tap, by kernel size.
-      errors: by what was compared, such as "cycles", absolute relative errors: "rows",
-        "median" and "worst".
+      errors: by what was compared, such as "cycles", absolute relative errors on the rows
+        that the law was fitted to: "rows", "median", "worst"; and, where they are known,
+        "median_left_out" and "worst_left_out", each row's network left out of the fit.
       remark: what was not compared.
     """
 
@@ -73,11 +74,18 @@ class Law:
 
     def trust(self) -> str:
         """Return the errors in a sentence."""
-        parts = [
-            f"{what} median {error['median']:.1%}, worst {error['worst']:.1%} over "
-            f"{error['rows']} published rows"
-            for what, error in self.errors.items()
-        ]
+        parts = []
+        for what, error in self.errors.items():
+            part = (
+                f"{what} median {error['median']:.1%}, worst {error['worst']:.1%} over the "
+                f"{error['rows']} published rows fitted to"
+            )
+            if "median_left_out" in error:
+                part += (
+                    f" (own network left out of the fit: median {error['median_left_out']:.1%}, "
+                    f"worst {error['worst_left_out']:.0%})"
+                )
+            parts.append(part)
         known = "; ".join(parts) or "unknown, constants of one's own"
         return f"expected error: {known}{self.remark and '; ' + self.remark}"
 

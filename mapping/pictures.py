@@ -1,8 +1,9 @@
 """Pictures of a placement and its cost. Each function returns a matplotlib figure."""
 
 import math
+import textwrap
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -23,14 +24,13 @@ def draw_mesh(placement: Placement) -> Figure:
     """
     colours = _colours(placement)
     per_node = placement.device.nps_per_node
-    used = max((max(layer.processors, default=-1) + 1 for layer in placement.layers), default=1)
+    used = max((max(layer.processors, default=0) + 1 for layer in placement.layers), default=1)
     nodes = math.ceil((placement.device.nps or used) / per_node)
     across = math.ceil(math.sqrt(nodes * (1.6 if placement.passes == 1 else 1.0)))
     down = math.ceil(nodes / across)
-    figure, axes = plt.subplots(
-        1, placement.passes, squeeze=False,
-        figsize=(max(0.55 * across * placement.passes, 4) + 2.4, 0.55 * down + 1.2),
-    )  # fmt: skip
+    width = max(0.55 * across * placement.passes, 4) + 2.4
+    figure = Figure(figsize=(width, 0.55 * down + 1.2))
+    axes = figure.subplots(1, placement.passes, squeeze=False)
     for index, axis in enumerate(axes[0]):
         _draw_nodes(axis, nodes, across, per_node)
         for layer in placement.layers:
@@ -42,7 +42,7 @@ def draw_mesh(placement: Placement) -> Figure:
         axis.set_aspect("equal")
         axis.axis("off")
     handles = [
-        Patch(color=colours[layer.name], label=f"{layer.name} ({layer.nps or layer.unit})")
+        Patch(color=colours[layer.name], label=_plain(f"{layer.name} ({layer.nps or layer.unit})"))
         for layer in placement.layers
     ]
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
@@ -56,9 +56,10 @@ def draw_mesh(placement: Placement) -> Figure:
 
 def draw_cost(placement: Placement, cost: Cost) -> Figure:
     """Draw modelled time and dynamic energy of every layer as bars."""
-    names = [layer.name for layer in cost.layers]
-    colours = [_colours(placement)[name] for name in names]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 0.26 * len(names) + 1.2), sharey=True)
+    colours = [_colours(placement)[layer.name] for layer in cost.layers]
+    names = [_plain(layer.name) for layer in cost.layers]
+    figure = Figure(figsize=(9, 0.26 * len(names) + 1.2))
+    left, right = figure.subplots(1, 2, sharey=True)
     scale = 1e3 / placement.device.clock_hz
     compute = [float(layer.compute_cycles) * scale for layer in cost.layers]
     load = [float(layer.load_cycles) * scale for layer in cost.layers]
@@ -76,13 +77,24 @@ def draw_cost(placement: Placement, cost: Cost) -> Figure:
         f"{float(cost.latency_ms):.2f} ms, {float(cost.total_mj):.3f} mJ per sample, modelled",
         fontsize=9,
     )
+    figure.text(0.5, -0.02, textwrap.fill(cost.law.trust(), 130), ha="center", va="top", fontsize=6)
     figure.tight_layout()
     return figure
 
 
 def _colours(placement: Placement) -> dict[str, tuple[float, float, float]]:
-    palette = plt.get_cmap("tab20")
-    return {layer.name: to_rgb(palette(i % 20)) for i, layer in enumerate(placement.layers)}
+    count = len(placement.layers)
+    palette = mpl.colormaps["tab20" if count <= 20 else "gist_rainbow"]
+    # Of a palette of 20 the first ones; of a continuous one, evenly spread.
+    return {
+        layer.name: to_rgb(palette(i if count <= 20 else i / count))
+        for i, layer in enumerate(placement.layers)
+    }
+
+
+def _plain(name: str) -> str:
+    """Return a name that matplotlib does not take for mathematics."""
+    return name.replace("$", r"\$")
 
 
 def _corner(processor: int, across: int, per_node: int) -> tuple[float, float]:

@@ -22,7 +22,7 @@ MODES: tuple[Mode, ...] = ("minimal", "all_nps", "hw_pr")
 Splits = tuple[Split, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class LayerPlacement:
     """Where one layer runs.
 
@@ -57,7 +57,7 @@ class LayerPlacement:
         return 0 if self.split is None else self.split.nps
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Placement:
     """A model on a device.
 
@@ -100,6 +100,10 @@ class Placement:
             if layer.name == name:
                 return layer
         raise KeyError(name)
+
+    def layer_names(self) -> list[str]:
+        """Return the names of all layers, in order."""
+        return [layer.name for layer in self.layers]
 
     def columns(self) -> list[Column]:
         """Return what `Model.summary` shows of a placement."""
@@ -152,21 +156,28 @@ def place(
       hw_only: refuse a model of which a part would run in software.
 
     Raises:
-      MappingError: every violation of the device's limits at once; if ``hw_only``, every
-        layer that would run in software; if no layer fits.
+      MappingError: every violation of the device's limits at once; without any, every layer
+        that would run in software, if ``hw_only`` or if no layer fits.
       ValueError: for a mode that there is not, or not on this device.
+      TypeError: for something else than a model and a device.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"place takes a Model, got {model!r}; build one with akida_jax.Model")
+    if not isinstance(device, Device):
+        raise TypeError(
+            f"place takes a Device, got {device!r}; see mapping.DEVICES and mapping.mesh"
+        )
     _check_mode(device, mode)
-    where = f"in the placement on {device.name}"
-    faults = check(model, device)
-    if faults:
-        raise MappingError(faults, where)
     programs = model.programs
-    least = tuple(split_layer(program, device) for program in programs)
-    outside = _software(programs, least, device)
-    faults = [fault for fault in outside if fault is not None]
-    if faults and (hw_only or len(faults) == len(programs)):
-        raise MappingError(faults, where)
+    faults = check(model, device)
+    outside: list[Fault | None] = []
+    if not faults:
+        outside = _software(programs, _split_all(programs, device), device)
+        left_over = [fault for fault in outside if fault is not None]
+        if hw_only or len(left_over) == len(programs):
+            faults = left_over
+    if faults:
+        raise MappingError(faults, f"in the placement on {device.name}")
     inside = tuple(p for p, fault in zip(programs, outside, strict=True) if fault is None)
     splits = iter(_SPLITTERS[mode](inside, device))
     chosen = [None if fault else next(splits) for fault in outside]

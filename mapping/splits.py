@@ -13,8 +13,6 @@ from akida_jax.mapping.devices import Device
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.architecture import Conv
 
-_INPUT_BITS = 4  # an input value takes four bits in memory, whatever its width
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
@@ -59,16 +57,12 @@ def split_layer(program: LayerProgram, device: Device, most_filters: int | None 
         return Split(strips=1, filter_parts=1, columns=program.in_shape[1], filters=neurons,
                      input_bytes=0, weight_bytes=0, external=False, nps=0)  # fmt: skip
     if isinstance(spec, FullyConnected):
-        weights = weight_bytes(program, neurons, device)
-        return Split(strips=1, filter_parts=1, columns=program.in_shape[1], filters=neurons,
-                     input_bytes=_input_bytes(program, program.in_shape[1]),
-                     weight_bytes=weights, external=weights > device.weight_bytes_per_np,
-                     nps=1)  # fmt: skip
+        return _one_processor(program, device)
     strips, columns = _strips(program, device)
     parts = _filter_parts(program, device, most_filters)
     filters = -(-neurons // parts)
     return Split(strips=strips, filter_parts=parts, columns=columns, filters=filters,
-                 input_bytes=_input_bytes(program, columns),
+                 input_bytes=_input_bytes(program, columns, device),
                  weight_bytes=weight_bytes(program, filters, device),
                  external=False, nps=strips * parts)  # fmt: skip
 
@@ -79,6 +73,24 @@ class Unsplittable(ValueError):
     def __init__(self, fault: Fault):
         self.fault = fault
         super().__init__(str(fault))
+
+
+def _one_processor(program: LayerProgram, device: Device) -> Split:
+    """Return how a fully connected layer lies: whole, with weights that may be outside."""
+    columns, units = program.in_shape[1], program.spec.neurons
+    inputs, weights = (_input_bytes(program, columns, device), weight_bytes(program, units, device))
+    if inputs > device.input_bytes_per_np:
+        raise Unsplittable(
+            Fault(
+                str(program.spec.name),
+                f"its input takes {inputs} bytes, a neural processor has "
+                f"{device.input_bytes_per_np}",
+                "reduce its inputs",
+            )
+        )
+    return Split(strips=1, filter_parts=1, columns=columns, filters=units, input_bytes=inputs,
+                 weight_bytes=weights, external=weights > device.weight_bytes_per_np,
+                 nps=1)  # fmt: skip
 
 
 def weight_bytes(program: LayerProgram, filters: int, device: Device) -> int:
@@ -103,20 +115,21 @@ def _strips(program: LayerProgram, device: Device) -> tuple[int, int]:
     for strips in range(1, width + 1):
         own = min(-(-width // (strips * unit)) * unit, width)
         columns = _reads(own, strips, border, width)
-        fits = _input_bytes(program, columns) <= device.input_bytes_per_np
+        fits = _input_bytes(program, columns, device) <= device.input_bytes_per_np
         if fits and own + border <= device.columns_per_np:
             return strips, columns
         if own <= unit:
             break
-    size = _input_bytes(program, _reads(unit, width, border, width))
-    raise Unsplittable(
-        Fault(
-            str(spec.name),
-            f"its narrowest strip, {unit} of {width} columns, takes {size} bytes of input "
-            f"memory, a neural processor has {device.input_bytes_per_np}",
-            "reduce the height or the channels of its input",
-        )
-    )
+    if unit + border > device.columns_per_np:
+        what = f"its narrowest strip spans {unit + border} columns, border included"
+        limit = f"a neural processor takes {device.columns_per_np}"
+        remedy = "use a smaller kernel or stride"
+    else:
+        size = _input_bytes(program, _reads(unit, width, border, width), device)
+        what = f"its narrowest strip, {unit} of {width} columns, takes {size} bytes of input memory"
+        limit = f"a neural processor has {device.input_bytes_per_np}"
+        remedy = "reduce the height or the channels of its input"
+    raise Unsplittable(Fault(str(spec.name), f"{what}, {limit}", remedy))
 
 
 def _reads(own: int, strips: int, border: int, width: int) -> int:
@@ -144,9 +157,9 @@ def _filter_parts(program: LayerProgram, device: Device, most_filters: int | Non
     return parts
 
 
-def _input_bytes(program: LayerProgram, columns: int) -> int:
+def _input_bytes(program: LayerProgram, columns: int, device: Device) -> int:
     height, _, channels = program.in_shape
-    return _bytes(height * columns * channels, _INPUT_BITS)
+    return _bytes(height * columns * channels, device.input_value_bits)
 
 
 def _bytes(values: int, bits: int) -> int:

@@ -63,7 +63,9 @@ def test_summary_on_a_device(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--sparsity", "0.5"), "--sparsity needs a device: add --device akd1000 or akd1500"),
+        (("--sparsity", "0.5"), "--mode, --sparsity and --batch need a device: add --device"),
+        (("--mode", "all_nps"), "--mode, --sparsity and --batch need a device: add --device"),
+        (("--device", "akd1000", "--batch", "2"), "--batch needs events: add --sparsity"),
         (("--device", "akd1000", "--sparsity", "1.5"), "sparsity must be one number in [0, 1]"),
         (("--device", "akd1000", "--mode", "hw_pr"), "AKD1000 cannot reload weights"),
     ],

@@ -50,16 +50,10 @@ def akidanet_layers(
     ]  # fmt: skip
     for index, (filters, stride) in enumerate(STAGES, start=1):
         full = index <= FULL_CONVOLUTIONS[name]
-        pool: Pool | None = "global_average" if include_top and index == len(STAGES) else None
-        layers.append(
-            (Conv if full else SeparableConv)(
-                filters=int(filters * alpha),
-                kernel_size=3,
-                stride=stride,
-                pool=pool,
-                name=f"{'conv' if full else 'separable'}_{index}",
-            )
-        )
+        last: Pool | None = "global_average" if include_top and index == len(STAGES) else None
+        kind, stem = (Conv, "conv") if full else (SeparableConv, "separable")
+        layers.append(kind(filters=int(filters * alpha), kernel_size=3, stride=stride,
+                           pool=last, name=f"{stem}_{index}"))  # fmt: skip
     if include_top:
         layers.append(Dense(units=classes, activation=False, name="classifier"))
     return layers

@@ -59,6 +59,8 @@ def blank_model(name: str, *, bits: tuple[int, int, int] = (8, 4, 4), **architec
     Raises:
       ValueError: if there is no such model, or the chip cannot hold it.
     """
+    if len(bits) != 3:
+        raise ValueError(f"bits must be three numbers, such as (8, 4, 4), got {bits!r}")
     specs = [
         layer
         if isinstance(layer, InputData)

@@ -1,7 +1,7 @@
 """Fit the constants of the cost model to the published measurements."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import nnls
@@ -11,13 +11,13 @@ from akida_jax.mapping.law import Law, Work
 
 EXPONENT = 3
 """The fit minimizes the sum of relative errors to this power: between least squares and
-least worst error."""
+least worst error. docs/cost-model.md shows what others give; above 4 it may not converge."""
 _ROUNDS = 300
 
 
-def fit_law(measurements: Sequence[Measurement]) -> Law:
+def fit_law(measurements: Sequence[Measurement], *, exponent: float = EXPONENT) -> Law:
     """Return the law that fits best, and its errors on the same measurements."""
-    law = Law(cycles=_fit_cycles(measurements), picojoules=_fit_energy(measurements))
+    law = Law(cycles=_fit_cycles(measurements, exponent), picojoules=_fit_energy(measurements))
     return dataclasses.replace(law, errors=errors_of(law, measurements))
 
 
@@ -36,13 +36,28 @@ def errors_of(law: Law, measurements: Sequence[Measurement]) -> dict[str, dict[s
     }
 
 
-def leave_one_out(measurements: Sequence[Measurement]) -> dict[str, Law]:
-    """Return for each network the law fitted without it."""
-    names = dict.fromkeys(m.model for m in measurements)
-    return {name: fit_law([m for m in measurements if m.model != name]) for name in names}
+def leave_out(
+    measurements: Sequence[Measurement], groups: Mapping[str, Sequence[str]]
+) -> dict[str, Law]:
+    """Return for each group of networks the law fitted without them."""
+    return {
+        name: fit_law([m for m in measurements if m.model not in models])
+        for name, models in groups.items()
+    }
 
 
-def _fit_cycles(measurements: Sequence[Measurement]) -> Work:
+def with_left_out_errors(law: Law, rows: Sequence[tuple[Measurement, Law]]) -> Law:
+    """Return the law with the errors that each row has under the law fitted without it."""
+    cycles = [m.cycle_error(other) for m, other in rows]
+    energy = [m.energy_error(other) for m, other in rows if m.dynamic_mj is not None]
+    errors = {what: dict(error) for what, error in law.errors.items()}
+    for what, values in (("cycles", cycles), ("dynamic energy", energy)):
+        errors[what]["median_left_out"] = float(np.median(np.abs(values)))
+        errors[what]["worst_left_out"] = float(np.max(np.abs(values)))
+    return dataclasses.replace(law, errors=errors)
+
+
+def _fit_cycles(measurements: Sequence[Measurement], exponent: float) -> Work:
     """Iteratively reweighted non-negative least squares."""
     design = np.array([[w / m.cycles for w in m.work] for m in measurements], np.float64)
     weights = np.ones(len(design))
@@ -50,7 +65,7 @@ def _fit_cycles(measurements: Sequence[Measurement]) -> Work:
         constants, _ = nnls(design * weights[:, None], weights)
         errors = np.abs(design @ constants - 1)
         # Halving the step keeps the iteration from oscillating at powers of 3 and above.
-        weights = 0.5 * (weights + np.maximum(errors, 1e-2) ** ((EXPONENT - 2) / 2))
+        weights = 0.5 * (weights + np.maximum(errors, 1e-2) ** ((exponent - 2) / 2))
     return Work(*map(float, constants))
 
 

@@ -33,6 +33,8 @@ class Measurement:
       what: layer name, or mapping mode of the whole model.
       cycles: measured, of one sample.
       dynamic_mj: measured energy above idle, of one sample; None if not published.
+      total_mj: the same with idling.
+      total_mw: measured mean power.
       work: what the law counts.
       operations: events times filters times kernel taps, by kernel size.
     """
@@ -41,6 +43,8 @@ class Measurement:
     what: str
     cycles: float
     dynamic_mj: float | None
+    total_mj: float | None = None
+    total_mw: float | None = None
     work: Work
     operations: dict[int, float]
 
@@ -51,8 +55,24 @@ class Measurement:
     def energy_error(self, law: Law) -> float:
         """Return (modelled - measured) / measured dynamic energy."""
         assert self.dynamic_mj is not None
-        modelled = sum(n * law.tap_energy(size) for size, n in self.operations.items()) * 1e-9
-        return modelled / self.dynamic_mj - 1
+        return self.modelled_mj(law) / self.dynamic_mj - 1
+
+    def total_error(self, law: Law) -> float:
+        """Return (modelled - measured) / measured energy, idling included."""
+        assert self.total_mj is not None
+        idle_mj = AKD1500.idle_mw * float(law.count(self.work)) / AKD1500.clock_hz
+        return (self.modelled_mj(law) + idle_mj) / self.total_mj - 1
+
+    def power_error(self, law: Law) -> float:
+        """Return (modelled - measured) / measured mean power."""
+        assert self.total_mj is not None
+        assert self.total_mw is not None
+        seconds = float(law.count(self.work)) / AKD1500.clock_hz
+        return (1 + self.total_error(law)) * self.total_mj / seconds / self.total_mw - 1
+
+    def modelled_mj(self, law: Law) -> float:
+        """Return the modelled dynamic energy."""
+        return sum(n * law.tap_energy(size) for size, n in self.operations.items()) * 1e-9
 
 
 def read_table(name: str) -> list[dict[str, str]]:
@@ -127,7 +147,8 @@ def _mode_row(
         for size, count in part.items():
             operated[size] = operated.get(size, 0.0) + count
     return Measurement(model=name, what=row["mode"], cycles=float(row["cycles"]),
-                       dynamic_mj=float(row["dynamic_mj"]), work=total,
+                       dynamic_mj=float(row["dynamic_mj"]), total_mj=float(row["total_mj"]),
+                       total_mw=float(row["total_mw"]), work=total,
                        operations=operated)  # fmt: skip
 
 

@@ -81,3 +81,28 @@ def test_a_column_beyond_the_memory_is_named():
         "layer 'tall': its narrowest strip, 1 of 4 columns, takes 131072 bytes of input memory, "
         "a neural processor has 46080"
     )
+
+
+def test_columns_beyond_a_processor_are_named_as_such():
+    model = aj.Model(
+        [
+            aj.InputData(input_shape=(8, 8, 4), input_bits=4),
+            aj.Convolutional(filters=8, kernel_size=7, activation=False, name="wide"),
+        ]
+    )
+    (fault,) = mapping.check(model, mapping.mesh(80, columns_per_np=5))
+    assert str(fault) == (
+        "layer 'wide': its narrowest strip spans 7 columns, border included, a neural processor "
+        "takes 5; use a smaller kernel or stride"
+    )
+
+
+def test_the_input_of_a_fully_connected_layer_must_fit():
+    model = aj.Model(
+        [
+            aj.InputData(input_shape=(10, 10, 8), input_bits=4),
+            aj.FullyConnected(units=3, activation=False, name="head"),
+        ]
+    )
+    (fault,) = mapping.check(model, mapping.mesh(80, input_bytes_per_np=16))
+    assert str(fault).startswith("layer 'head': its input takes 400 bytes, a neural processor has")

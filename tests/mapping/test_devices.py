@@ -39,9 +39,11 @@ def test_a_mesh_of_ones_own():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"nps": 0}, "nps must be a positive number of neural processors, got 0"),
+        ({"nps": 0}, "nps must be a positive whole number of neural processors, got 0"),
         ({"nps": 4, "clock_hz": float("nan")}, "clock_hz must be a positive number of Hz, got nan"),
         ({"nps": 4, "idle_mw": "much"}, "idle_mw must be a positive number of mW, got 'much'"),
+        ({"nps": 2.5}, "nps must be a positive whole number of neural processors, got 2.5"),
+        ({"nps": 4, "nps_per_node": 1.5}, "nps_per_node must be a positive whole number"),
         ({"nps": 4, "input_unit": 1}, "input_unit must be a bool, got 1"),
     ],
 )

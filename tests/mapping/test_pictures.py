@@ -1,6 +1,10 @@
+import io
+
 import matplotlib as mpl
 import pytest
+from matplotlib import pyplot as plt
 
+import akida_jax as aj
 from akida_jax import mapping, zoo
 from akida_jax.mapping import pictures
 
@@ -47,3 +51,22 @@ def test_bars_are_as_long_as_the_costs(model):
     assert energies == pytest.approx([1e3 * layer.dynamic_mj for layer in cost.layers], rel=1e-12)
     assert "modelled" in left.get_xlabel()
     assert "modelled" in right.get_xlabel()
+
+
+def test_odd_models_are_drawn():
+    image = aj.InputConvolutional(
+        input_shape=(8, 8, 1), filters=2, kernel_size=3, activation=False, name=r"$\frac$"
+    )
+    placement = mapping.place(aj.Model([image]), mapping.mesh(None))
+    cost = mapping.estimate(placement, {})
+    for figure in (pictures.draw_mesh(placement), pictures.draw_cost(placement, cost)):
+        figure.savefig(io.BytesIO(), format="png")
+    assert not plt.get_fignums()
+
+
+def test_many_layers_have_many_colours():
+    layers = [aj.InputData(input_shape=(4, 4, 2), input_bits=4)]
+    layers += [aj.Convolutional(filters=2, kernel_size=1, name=f"layer_{i}") for i in range(30)]
+    figure = pictures.draw_mesh(mapping.place(aj.Model(layers), mapping.AKD1000))
+    colours = {handle.get_facecolor() for handle in figure.legends[0].get_patches()}
+    assert len(colours) == 30

@@ -19,7 +19,7 @@ def test_minimal_counts_of_the_published_zoo(row):
 
 
 def test_the_published_zoo_is_compared_widely():
-    assert len(ZOO_ROWS) == 21
+    assert len(ZOO_ROWS) == 22
 
 
 def test_minimal_counts_layer_by_layer():
@@ -66,22 +66,28 @@ def test_weights_of_a_large_classifier_are_external():
 
 
 def small_models():
-    """Models of two event layers whose sizes force every kind of split."""
+    """Models whose sizes and options force every kind of split."""
     sizes = st.tuples(
-        st.integers(1, 70), st.integers(1, 150), st.sampled_from([1, 16, 100, 512]),
+        st.integers(2, 70), st.integers(2, 150), st.sampled_from([1, 16, 100, 512]),
         st.sampled_from([1, 3, 5, 7]), st.sampled_from([8, 60, 300, 1024]), st.booleans(),
+        st.sampled_from([None, "max", "stride"]), st.sampled_from([1, 2]),
     )  # fmt: skip
 
     def build(numbers):
-        height, width, channels, kernel, filters, separable = numbers
+        height, width, channels, kernel, filters, separable, shrink, pool_stride = numbers
         kind = aj.SeparableConvolutional if separable and kernel > 1 else aj.Convolutional
-        return aj.Model(
-            [
-                aj.InputData(input_shape=(height, width, channels), input_bits=4),
-                kind(filters=filters, kernel_size=kernel, weight_bits=2, name="first"),
-                aj.SeparableConvolutional(filters=40, kernel_size=3, name="second"),
-            ]
-        )
+        layers = [
+            aj.InputData(input_shape=(height, width, channels), input_bits=4),
+            kind(filters=filters, kernel_size=3 if shrink == "stride" else kernel, weight_bits=2,
+                 stride=2 if shrink == "stride" else 1, pool="max" if shrink == "max" else None,
+                 pool_stride=pool_stride, name="first"),
+        ]  # fmt: skip
+        shape = layers[1].out_shape((height, width, channels))
+        pool = "global_average" if shape[0] * shape[1] <= 256 and shape[1] <= 32 else None
+        layers.append(aj.Convolutional(filters=40, kernel_size=3, pool=pool, name="second"))
+        if pool:
+            layers.append(aj.FullyConnected(units=3000, activation=False, name="head"))
+        return aj.Model(layers)
 
     return sizes.map(build)
 
@@ -110,11 +116,12 @@ def test_a_placement_never_exceeds_memory_columns_or_processors(model, device):
         if split is None:
             continue
         _, width, _ = layer.program.in_shape
-        border = layer.program.spec.kernel_size - 1
+        border = getattr(layer.program.spec, "kernel_size", 1) - 1
         assert split.input_bytes <= device.input_bytes_per_np
-        assert split.weight_bytes <= device.weight_bytes_per_np
+        assert split.external or split.weight_bytes <= device.weight_bytes_per_np
+        assert not split.external or layer.name == "head"
         own = -(-width // split.strips)
-        assert own + border <= device.columns_per_np
+        assert layer.name == "head" or own + border <= device.columns_per_np
         assert split.columns >= own
         assert split.filters * split.filter_parts >= layer.program.spec.neurons
         assert len(layer.processors) == split.nps == layer.nps
@@ -199,3 +206,11 @@ def test_a_device_too_small_for_any_layer_is_refused():
 def test_impossible_modes_are_refused(device, mode, message):
     with pytest.raises(ValueError, match=message):
         mapping.place(zoo.blank_model("akida_tiny"), device, mode)
+
+
+def test_something_else_than_a_model_or_device_is_refused():
+    model = zoo.blank_model("akida_tiny")
+    with pytest.raises(TypeError, match="place takes a Model, got "):
+        mapping.place(list(model.layers), mapping.AKD1000)
+    with pytest.raises(TypeError, match=r"place takes a Device, got 'akd1000'; see mapping\.DEV"):
+        mapping.place(model, "akd1000")

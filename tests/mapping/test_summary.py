@@ -53,3 +53,32 @@ def test_layers_in_software_are_named():
     summary = model.summary(mapping.place(model, mapping.AKD1500))
     (column,) = (c for c in summary.columns if c.title == "NPs")
     assert column.cells == {"in": "1", "out": "software"}
+
+
+def test_a_narrow_terminal_gets_the_plain_text(model):
+    placement = mapping.place(model, mapping.AKD1000)
+    for width in (60, 80, 100):
+        stream = io.StringIO()
+        Console(file=stream, width=width, force_terminal=True, color_system=None).print(
+            model.summary(placement)
+        )
+        text = stream.getvalue()
+        assert "…" not in text
+        joined = "".join(text.split())
+        for name in ("separable_13", "classifier", "4.7of45"):
+            assert name in joined
+
+
+def test_names_are_not_read_as_markup():
+    model = aj.Model(
+        [
+            aj.InputData(input_shape=(1, 1, 4), input_bits=4, name="[red]x"),
+            aj.FullyConnected(units=2, activation=False, name="[/y]"),
+        ]
+    )
+    device = mapping.mesh(3, name="[bold]mesh[/b]")
+    stream = io.StringIO()
+    console = Console(file=stream, width=250, force_terminal=True, color_system=None)
+    console.print(model.summary(mapping.place(model, device)))
+    for name in ("[red]x", "[/y]", "[bold]mesh[/b]"):
+        assert name in stream.getvalue()
