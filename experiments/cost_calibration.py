@@ -33,7 +33,7 @@ from akida_jax.mapping.calibration.measurements import (
 )
 from akida_jax.mapping.law import Law, Work
 from experiments.provenance import describe_machine
-from experiments.published_models import akidanet_faces, arrhythmia, measured_models, zoo_model
+from experiments.published_models import measured_models, zoo_model
 from experiments.training import write_text
 
 LAWS = Path(mapping.__file__).parent / "calibration" / "laws.json"
@@ -64,8 +64,10 @@ def paper_model(name: str, row: dict) -> aj.Model:
     model = zoo.blank_model(name, alpha=row["alpha"], input_shape=shape)
     if row["classes"] == 1000:
         return model
-    faces = akidanet_faces(row["alpha"], row["height"], row["width"], row["classes"])
-    return aj.Model([*model.layers[:-1], *faces.layers[len(model.layers) - 1 :]])
+    faces = zoo.blank_model("akidanet_faces", alpha=row["alpha"], input_shape=shape,
+                            classes=row["classes"])  # fmt: skip
+    body = len(model.layers) - 1
+    return aj.Model([*model.layers[:body], *faces.layers[body:]])
 
 
 def fit_akd1000(law: Law) -> tuple[Law, list[dict]]:
@@ -161,7 +163,7 @@ def memory_intervals() -> list[dict]:
     rows = read_table("akida1_zoo")
     pairs = [(zoo_model(row), int(row["nps"])) for row in rows]
     counted = [(model, nps) for model, nps in pairs if model is not None]
-    counted.append((arrhythmia(), 6))
+    counted.append((zoo.blank_model("ecg"), 6))
     scans: dict[str, range] = {
         "input_bytes_per_np": range(44 * 1024, 47 * 1024, 32),
         "weight_bytes_per_np": range(43 * 1024, 46 * 1024, 32),

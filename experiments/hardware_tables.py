@@ -33,14 +33,7 @@ from experiments.cost_calibration import (
 from experiments.dvs_report import fill
 from experiments.hardware_pictures import draw
 from experiments.provenance import describe_machine
-from experiments.published_models import (
-    akidanet_faces,
-    akidanet_plant_village,
-    ds_cnn,
-    measured_models,
-    yolo_detector,
-    zoo_model,
-)
+from experiments.published_models import measured_models, zoo_model
 from experiments.training import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +74,10 @@ def minimal_counts() -> Rows:
 
 def layer_counts() -> Rows:
     """Compare the counts of the published AKD1000 listings, mode all_nps."""
-    models = {"ds_cnn_kws": ds_cnn(), "akidanet_0.5_224": zoo.blank_model("akidanet", alpha=0.5)}
+    models = {
+        "ds_cnn_kws": zoo.blank_model("ds_cnn"),
+        "akidanet_0.5_224": zoo.blank_model("akidanet", alpha=0.5),
+    }
     placed = {
         name: mapping.place(model, mapping.AKD1000, "all_nps") for name, model in models.items()
     }
@@ -162,7 +158,7 @@ def paper_detection() -> Rows:
 
 def yolo(name: str, row: dict) -> aj.Model:
     """Return the face detector on either network."""
-    return yolo_detector(1, base=name)
+    return zoo.blank_model("yolo", classes=1, base=name)
 
 
 def paper_counts() -> Rows:
@@ -171,14 +167,14 @@ def paper_counts() -> Rows:
     tables = read_paper()
     for row in (*tables["table_4_image_classification"], *tables["table_5_face_recognition"]):
         height, width = row["resolution"]
+        name, classes = "akidanet", row.get("classes")
         if "Webface" in row["dataset"] or "LFW" in row["dataset"]:
-            model = akidanet_faces(row["alpha"], height, width,
-                                   10575 if "Webface" in row["dataset"] else None)  # fmt: skip
+            name, classes = "akidanet_faces", 10575 if "Webface" in row["dataset"] else None
         elif row["dataset"] == "PlantVillage":
-            model = akidanet_plant_village()
-        else:
-            model = zoo.blank_model("akidanet", alpha=row["alpha"], input_shape=(height, width, 3),
-                                    classes=row["classes"])  # fmt: skip
+            name = "akidanet_plant_village"
+        model = zoo.blank_model(
+            name, alpha=row["alpha"], input_shape=(height, width, 3), classes=classes
+        )
         placed = mapping.place(model, mapping.mesh(None)).nps
         rows.append({"model": f"AkidaNet {row['alpha']:g}, {height}x{width}, {row['dataset']}",
                      "published_older": row["nps"], "placed": placed})  # fmt: skip

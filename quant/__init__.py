@@ -21,7 +21,7 @@ from akida_jax.quant.layers import FloatLayer, Precision, QuantizedLayer, Step
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.straight_through import straight_through
-from akida_jax.quant.twins import Rule, quantize
+from akida_jax.quant.twins import Rule, choose_precisions, quantize
 from akida_jax.quant.weights import WeightQuantizer, fake_levels, quantize_weights, weight_limit
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "WeightQuantizer",
     "activate",
     "activation_limit",
+    "choose_precisions",
     "derive_firing",
     "fake_activation",
     "fake_levels",

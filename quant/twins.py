@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from akida_jax.quant.activations import ACTIVATION_BITS, activation_limit
-from akida_jax.quant.architecture import InputConv
+from akida_jax.quant.architecture import InputConv, Layer
 from akida_jax.quant.faults import check_inputs, is_integer, is_positive
 from akida_jax.quant.layers import MAX_ACTIVATION, FloatLayer, Precision, QuantizedLayer
 from akida_jax.quant.networks import Sequential
@@ -76,29 +76,48 @@ def quantize(
         )
     if network.quantized:
         raise ValueError("the network is quantized already")
-    names = [layer.spec.name for layer in network.layers]
-    _check_bits(bits)
-    _check_rules(overrides, names)
+    choices = choose_precisions(
+        [layer.spec for layer in network.layers],
+        bits=bits, overrides=overrides, weight_quantizer=weight_quantizer,
+    )  # fmt: skip
     if not isinstance(registers, Registers):
         raise ValueError(f"registers must be quant.Registers, got {registers!r}")
     samples = _calibrate(network, calibration)
     twin = nnx.clone(network)
     input_bits = network.input.input_bits
     layers = []
-    for layer, name in zip(network.layers, names, strict=True):
-        first = isinstance(layer.spec, InputConv)
-        chosen: dict[str, Any] = {
-            "weight_bits": bits[0] if first else bits[1],
-            "act_bits": bits[2],
-            "weight_quantizer": weight_quantizer,
-            "max_activation": None,
-        }
-        chosen |= _find_exceptions(overrides, name)
-        sample = samples.get(name)
+    for layer, chosen in zip(network.layers, choices, strict=True):
+        sample = samples.get(layer.spec.name)
         layers.append(_quantize_layer(layer, input_bits, registers, sample, **chosen))
         input_bits = layers[-1].precision.act_bits
     twin.layers = nnx.List(layers)
     return twin
+
+
+def choose_precisions(
+    specs: Sequence[Layer],
+    *,
+    bits: tuple[int, int, int],
+    overrides: Sequence[Rule] = (),
+    weight_quantizer: WeightQuantizer = "max_per_filter",
+) -> list[dict[str, Any]]:
+    """Return what `quantize` chooses for each layer, by the fields of `Rule`.
+
+    Raises:
+      ValueError: for bits that are not three ints, or a rule that matches no layer.
+    """
+    _check_bits(bits)
+    _check_rules(overrides, [str(spec.name) for spec in specs])
+    choices = []
+    for spec in specs:
+        chosen: dict[str, Any] = {
+            "weight_bits": bits[0] if isinstance(spec, InputConv) else bits[1],
+            "act_bits": bits[2],
+            "weight_quantizer": weight_quantizer,
+            "max_activation": None,
+        }
+        choices.append(chosen | _find_exceptions(overrides, str(spec.name)))
+    return choices
 
 
 def _check_bits(bits: tuple[int, int, int]) -> None:

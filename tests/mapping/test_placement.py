@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import akida_jax as aj
 from akida_jax import mapping, zoo
 from akida_jax.mapping.calibration.measurements import model_name, read_table
-from experiments.published_models import ds_cnn, measured_models, zoo_model
+from experiments.published_models import measured_models, zoo_model
 
 ZOO_ROWS = [row for row in read_table("akida1_zoo") if zoo_model(row) is not None]
 MODELS = measured_models()
@@ -19,7 +19,7 @@ def test_minimal_counts_of_the_published_zoo(row):
 
 
 def test_the_published_zoo_is_compared_widely():
-    assert len(ZOO_ROWS) == 22
+    assert len(ZOO_ROWS) == 23
 
 
 def test_minimal_counts_layer_by_layer():
@@ -31,7 +31,11 @@ def test_minimal_counts_layer_by_layer():
 
 @pytest.mark.parametrize("name", ["ds_cnn_kws", "akidanet_0.5_224"])
 def test_all_nps_counts_layer_by_layer(name):
-    model = ds_cnn() if name == "ds_cnn_kws" else zoo.blank_model("akidanet", alpha=0.5)
+    model = (
+        zoo.blank_model("ds_cnn")
+        if name == "ds_cnn_kws"
+        else zoo.blank_model("akidanet", alpha=0.5)
+    )
     rows = [row for row in read_table("akd1000_summaries") if row["model"] == name]
     placed = mapping.place(model, mapping.AKD1000, "all_nps")
     assert [layer.nps for layer in placed.layers] == [int(row["nps"]) for row in rows]

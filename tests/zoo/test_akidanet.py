@@ -19,6 +19,37 @@ def test_published_parameters_of_akidanet(alpha, parameters):
     assert sum(np.size(leaf) for leaf in leaves) == parameters
 
 
+def counts(name, **options):
+    """Weights with one number per neuron, and with the four of batch norm."""
+    programs = zoo.blank_model(name, **options).programs
+    weights = sum(program.spec.n_weights(program.in_shape) for program in programs)
+    biases = sum(program.spec.neurons for program in programs)
+    norms = sum(program.spec.neurons for program in programs if program.spec.activation)
+    return weights + biases, weights + biases + 3 * norms
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "published", "digit"),
+    [
+        ("akidanet_edge", {}, 4.0e6, 1e5),
+        ("akidanet_edge", {"input_shape": (112, 96, 3), "classes": 10575}, 23.6e6, 1e5),
+        ("akidanet_faces", {}, 2.3e6, 1e5),
+        ("akidanet_plant_village", {}, 1.1e6, 1e5),
+        ("mobilenet", {"alpha": 0.25}, 467e3, 1e3),
+        ("mobilenet", {"alpha": 0.5}, 1.3e6, 1e5),
+        ("mobilenet", {"alpha": 1.0}, 4.2e6, 1e5),
+        ("yolo", {"classes": 2}, 3.6e6, 1e5),
+        ("yolo", {"classes": 1}, 3.5e6, 1e5),
+        ("ds_cnn", {}, 22.7e3, 1e2),
+        ("gxnor", {}, 1.6e6, 1e5),
+        ("vgg_like", {}, 458e3, 1e3),
+    ],
+)
+def test_published_parameters_of_the_others(name, options, published, digit):
+    """The public model zoo cuts or rounds, and does not say whether batch norm counts."""
+    assert min(abs(count - published) for count in counts(name, **options)) <= digit
+
+
 def test_layers_follow_the_table():
     model = zoo.blank_model("akidanet", alpha=0.5)
     assert [str(layer.name) for layer in model.layers] == [
