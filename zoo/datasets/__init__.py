@@ -8,6 +8,7 @@ from akida_jax.zoo.datasets.event_sets import (
     event_frames,
     load_recordings,
 )
+from akida_jax.zoo.datasets.examples import Examples, LabelledSet
 from akida_jax.zoo.datasets.fingerprints import fingerprint
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "EventDataset",
     "EventFrames",
     "EventSplit",
+    "Examples",
+    "LabelledSet",
     "event_frames",
     "fingerprint",
     "load_recordings",

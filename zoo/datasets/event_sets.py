@@ -19,11 +19,11 @@ from akida_jax.events import (
     read_gesture_labels,
     synthetic_gestures,
 )
+from akida_jax.zoo.datasets.places import Place, find_folder
 
 #: Names that :func:`load_recordings` knows.
 EVENT_SETS = ("synthetic", "nmnist", "clips", "dvs-gesture")
 
-_VARIABLE = "AKIDA_JAX_DATA"
 _GESTURE_SOURCE = (
     "DVS128 Gesture by Amir et al. (IBM, 2017, doi:10.1109/CVPR.2017.781), CC BY 4.0, from IBM "
     "Research"
@@ -32,12 +32,16 @@ _NMNIST_SOURCE = (
     "N-MNIST by Orchard et al. (2015, doi:10.3389/fnins.2015.00437), CC BY-SA 4.0, from "
     "garrickorchard.com/datasets/n-mnist"
 )
-# Usual folder in $AKIDA_JAX_DATA, what is read first, and where the data come from.
 _PLACES = {
-    "nmnist": ("nmnist_small", "Train", _NMNIST_SOURCE),
-    "clips": ("dvs_gesture_clips", "labels.csv", _GESTURE_SOURCE),
-    "dvs-gesture": ("dvs_gesture_official/DvsGesture", "trials_to_train.txt", _GESTURE_SOURCE),
-}
+    place.name: place
+    for place in (
+        Place(name="nmnist", usual="nmnist_small", needed="Train", source=_NMNIST_SOURCE),
+        Place(name="clips", usual="dvs_gesture_clips", needed="labels.csv",
+              source=_GESTURE_SOURCE),
+        Place(name="dvs-gesture", usual="dvs_gesture_official/DvsGesture",
+              needed="trials_to_train.txt", source=_GESTURE_SOURCE),
+    )
+}  # fmt: skip
 # Three movements of the camera of 100 ms each. Source: Orchard et al. 2015, section 2.
 _NMNIST_DURATION_US = 300_000
 _NMNIST_SENSOR = (34, 34)
@@ -86,38 +90,15 @@ class EventFrames(NamedTuple):
     test_recording: Int32[np.ndarray, " test"]
 
 
-def find_folder(
-    name: str, data_dir: str | os.PathLike[str] | None, needed: str | None = None
-) -> pathlib.Path:
-    """Return the folder of a data set of files.
-
-    Args:
-      name: one of ``EVENT_SETS`` but ``synthetic``.
-      data_dir: the folder, instead of the usual place in ``$AKIDA_JAX_DATA``.
-      needed: file or folder that must lie in it; by default the first that is read.
+def find_place(name: str) -> Place:
+    """Return where an event data set is looked for.
 
     Raises:
-      ValueError: if the name is unknown.
-      FileNotFoundError: if it is not there, saying what the data are.
+      ValueError: if it is none of ``EVENT_SETS`` that has files.
     """
     if name not in _PLACES:
         raise ValueError(f"event data set must be one of {', '.join(EVENT_SETS)}, got '{name}'")
-    usual, first, source = _PLACES[name]
-    needed = needed or first
-    root = os.environ.get(_VARIABLE)
-    if data_dir is not None:
-        folder = pathlib.Path(data_dir)
-    elif root:
-        folder = pathlib.Path(root, usual)
-    else:
-        folder = pathlib.Path(f"${_VARIABLE}", usual)
-    if (folder / needed).exists():
-        return folder
-    state = f"now {root}" if root else "not set now"
-    raise FileNotFoundError(
-        f"data set '{name}': no {folder / needed}; pass its folder as data_dir, or set "
-        f"{_VARIABLE} ({state}) to the folder that holds {usual}. The data: {source}"
-    )
+    return _PLACES[name]
 
 
 def _load_synthetic(seed: int, n_train: int, n_test: int, duration_ms: float) -> EventDataset:
@@ -135,7 +116,7 @@ def _load_synthetic(seed: int, n_train: int, n_test: int, duration_ms: float) ->
 def _load_nmnist(data_dir: str | os.PathLike[str] | None) -> EventDataset:
     splits = []
     for part in ("Train", "Test"):
-        folder = find_folder("nmnist", data_dir, part) / part
+        folder = find_folder(find_place("nmnist"), data_dir, part) / part
         files = [
             (digit, file) for digit in range(10) for file in sorted(folder.glob(f"{digit}/*.bin"))
         ]
@@ -194,7 +175,7 @@ def _read_clip_labels(path: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
 
 
 def _load_clips(data_dir: str | os.PathLike[str] | None) -> EventDataset:
-    listed = _read_clip_labels(find_folder("clips", data_dir) / "labels.csv")
+    listed = _read_clip_labels(find_folder(find_place("clips"), data_dir) / "labels.csv")
     clips = [read_bin(path, _DVS128_SENSOR) for path, _ in listed]
     labels = np.array([label for _, label in listed], np.int32)
     splits = [
@@ -240,7 +221,7 @@ def _read_sessions(path: pathlib.Path) -> EventSplit:
 
 def _load_dvs_gesture(data_dir: str | os.PathLike[str] | None) -> EventDataset:
     splits = [
-        _read_sessions(find_folder("dvs-gesture", data_dir, listing) / listing)
+        _read_sessions(find_folder(find_place("dvs-gesture"), data_dir, listing) / listing)
         for listing in ("trials_to_train.txt", "trials_to_test.txt")
     ]
     return EventDataset("dvs-gesture", GESTURE_NAMES, _DVS128_SENSOR, *splits)

@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Iterator
 
 from akida_jax.events import synthetic_gestures
-from akida_jax.zoo.datasets.event_sets import find_folder
+from akida_jax.zoo.datasets.event_sets import find_place
+from akida_jax.zoo.datasets.places import find_folder
 
 _PATTERNS = {
     "nmnist": ("Train/[0-9]/*.bin", "Test/[0-9]/*.bin"),
@@ -51,7 +52,7 @@ def fingerprint(name: str, *, seed: int = 0, data_dir: str | os.PathLike[str] | 
     if name == "synthetic":
         pieces = _make_sample(seed)
     else:
-        pieces = _read_pieces(find_folder(name, data_dir), _PATTERNS[name])
+        pieces = _read_pieces(find_folder(find_place(name), data_dir), _PATTERNS[name])
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
