@@ -17,8 +17,10 @@ from rich.table import Table
 
 from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
+from akida_jax.zoo.datasets import Examples
 from benchmarks.timing import measure_in_turns, write_result
-from experiments.training import Examples, Phase, Trainer
+from experiments.recipes import Phase, Recipe
+from experiments.training import Trainer
 
 BATCH = 32
 
@@ -54,7 +56,8 @@ def main() -> None:
 
 def _step(network: quant.Sequential, data: Examples) -> Callable[[], jax.Array]:
     phase = Phase(name="benchmark", epochs=1, low=1e-5, high=1e-3)
-    trainer = Trainer(network, phase, data, batch_size=BATCH, seed=0, augment=augment_frames)
+    recipe = Recipe(batch_size=BATCH, augment=augment_frames)
+    trainer = Trainer(network, phase, data, recipe=recipe, seed=0)
     numbers = iter(range(10**9))
 
     def step() -> jax.Array:

@@ -12,13 +12,9 @@ Expected results and spread: docs/dvs-gesture.md. Interrupt it at any time: the 
 goes on where it stopped and ends with the same numbers.
 """
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,16 +22,16 @@ from typing import Literal
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import akida_jax as aj
 from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
 from akida_jax.zoo import datasets
-from experiments import origin, pictures, training
+from experiments import evaluation, pictures
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.provenance import describe_code, describe_machine
+from experiments.recipes import Phase, Recipe
+from experiments.runs import Run, check_output, open_run, run_folder, timings, train_visibly
 
 _ANY = (0, math.inf)
 _COUNT = (1, math.inf)
@@ -119,11 +115,7 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
-        settings = dataclasses.asdict(self)
-        for key in ("output", "restart"):
-            del settings[key]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        return Path(self.output, f"{self.data}-{self.model}-seed{self.seed}-{digest}")
+        return run_folder(self, f"{self.data}-{self.model}-seed{self.seed}")
 
 
 DATA_TITLES = {
@@ -164,39 +156,30 @@ def run(config: Config, console: Console) -> dict:
       ValueError: before training, if the chip cannot hold the network, the output is no
         folder, or the run was begun with other data.
     """
-    folder = config.folder
-    _check_output(folder)
+    check_output(config.folder)
     with console.status(f"Reading {config.data} ..."):
         data = datasets.fingerprint(config.data, seed=config.seed, data_dir=config.data_dir)
-    code = [describe_code()] if config.restart else origin.check_origin(folder, data, console)
-    if (finished := folder / origin.RESULT).exists() and not config.restart:
-        console.print(f"This run is finished already; its result is {finished}.", soft_wrap=True)
-        return json.loads(finished.read_text())
+    this = open_run(config, config.folder, data, console)
+    if (finished := this.finished(console)) is not None:
+        return finished
     dataset, frames, seconds = _load_timed(config, console)
     network = _build(config, dataset, frames)
-    if config.restart and folder.exists():
-        shutil.rmtree(folder)
-    origin.write_origin(folder, data, code)
-    gallery = folder / "frames.png"
+    this.begin()
+    gallery = this.folder / "frames.png"
     names = dataset.class_names
     pictures.draw_gallery(frames.train_x, frames.train_y, names, gallery, _data_title(config))
-    network, history = _train(config, network, frames, folder, console)
+    network, history = _train(config, this, network, frames, console)
     model = aj.convert(network)
-    aj.save(model, folder / "model.akj")
-    result = {
-        "experiment": "dvs_gesture",
-        "title": _title(config),
-        "config": dataclasses.asdict(config),
-        **describe_machine(),
-        "code": code,
-        "data_fingerprint": data,
-        "class_names": list(names),
+    aj.save(model, this.folder / "model.akj")
+    return this.write_result(
+        config,
+        experiment="dvs_gesture",
+        title=_title(config),
+        class_names=list(names),
         **evaluate(network, model, frames, history),
-        "history": history,
-        "timings_s": _timings(seconds, history),
-    }
-    training.write_text(finished, json.dumps(result, indent=1) + "\n")
-    return result
+        history=history,
+        timings_s=timings(seconds, history),
+    )
 
 
 def _load_timed(
@@ -206,20 +189,6 @@ def _load_timed(
     with console.status(f"Loading {config.data} ..."):
         dataset, frames = load(config)
     return dataset, frames, time.perf_counter() - start
-
-
-def _check_output(folder: Path) -> None:
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise ValueError(
-                f"--output must be a folder, but {path} is a file; choose another or remove it"
-            )
-
-
-def _timings(loading: float, history: list[dict]) -> dict[str, float]:
-    """Return seconds: of this process' loading, and of the epochs of all processes."""
-    epochs = sum(row["seconds"] for row in history)
-    return {"data": round(loading, 2), "training": round(epochs, 2)}
 
 
 def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
@@ -252,39 +221,28 @@ def evaluate(
 ) -> dict:
     """Measure accuracy in each form, and compare every potential of the test set."""
     x, y = frames.test_x, frames.test_y
-    potentials = training.integers(network, x)
+    compared = evaluation.integer_forms(network, model, x)
     logits = model.predict(x, "dense")
-    equal = {
-        name: bool((model.forward(x, name) == potentials).all()) for name in ("dense", "event")
-    }
-    if not all(equal.values()):
-        raise AssertionError(f"executors disagree with the trained network: {equal}")
     recordings = np.unique(frames.test_recording)
     votes = np.stack([logits[frames.test_recording == r].sum(0) for r in recordings])
     truth = np.array([y[frames.test_recording == r][0] for r in recordings])
-    classes = logits.shape[1]
-    confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (y, logits.argmax(1)), 1)
-    activity = model.activity(x)
+    work = evaluation.work(model, x)
     floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
     return {
         "accuracy": {
             "float": floats[-1] if floats else None,
-            "quantized": float((training.classify(network, x) == y).mean()),
+            "quantized": float((evaluation.classify(network, x) == y).mean()),
             "integer": model.evaluate(x, y),
             "integer_by_recording": float((votes.argmax(1) == truth).mean()),
         },
         "n_train": len(frames.train_x),
         "n_test": len(x),
-        "potentials_compared": int(potentials.size),
-        "potentials_equal": equal,
-        "sparsity": activity.sparsity,
-        "synaptic_operations_per_window": {
-            name: layer.synaptic_operations / layer.samples for name, layer in activity.items()
-        },
-        "macs_per_window": {name: layer.macs // layer.samples for name, layer in activity.items()},
-        "weights": sum(p.spec.n_weights(p.in_shape) for p in model.programs),
-        "confusion": confusion.tolist(),
+        **compared,
+        "sparsity": work["sparsity"],
+        "synaptic_operations_per_window": work["synaptic_operations"],
+        "macs_per_window": work["macs"],
+        "weights": work["weights"],
+        "confusion": evaluation.confusion(y, logits.argmax(1), logits.shape[1]),
     }
 
 
@@ -310,11 +268,11 @@ def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
     )
 
 
-def _phases(config: Config) -> tuple[training.Phase, training.Phase]:
+def _phases(config: Config) -> tuple[Phase, Phase]:
     return (
-        training.Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
+        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
                        high=config.float_rates[1], cycle_epochs=config.cycle_epochs),
-        training.Phase(name="quantized", epochs=config.quantized_epochs,
+        Phase(name="quantized", epochs=config.quantized_epochs,
                        low=config.quantized_rates[0], high=config.quantized_rates[1],
                        cycle_epochs=config.cycle_epochs),
     )  # fmt: skip
@@ -322,38 +280,26 @@ def _phases(config: Config) -> tuple[training.Phase, training.Phase]:
 
 def _train(
     config: Config,
+    this: Run,
     network: quant.Sequential,
     frames: datasets.EventFrames,
-    folder: Path,
     console: Console,
 ) -> tuple[quant.Sequential, list[dict]]:
     order = np.random.default_rng(config.seed).permutation(len(frames.train_x))
     augment = functools.partial(
         augment_frames, rotation=config.rotation, translation=config.translation
     )
-    checkpoints = training.Checkpoints(folder / origin.CHECKPOINTS, folder / "metrics.jsonl")
-    phases = _phases(config)
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
-               TimeElapsedColumn())  # fmt: skip
-    with Progress(*columns, console=console) as progress, contextlib.closing(checkpoints):
-        bar = progress.add_task("training", total=sum(phase.epochs for phase in phases))
-
-        def show(row: dict) -> None:
-            text = f"{row['phase']}, test {row['test_accuracy']:.1%}"
-            progress.update(bar, completed=row["epoch"], description=text)
-
-        return training.train(
-            network,
-            phases,
-            training.Examples(frames.train_x, frames.train_y),
-            training.Examples(frames.test_x, frames.test_y),
-            quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
-            checkpoints=checkpoints,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            augment=augment,
-            on_epoch=show,
-        )
+    return train_visibly(
+        this,
+        network,
+        _phases(config),
+        datasets.Examples(frames.train_x, frames.train_y),
+        datasets.Examples(frames.test_x, frames.test_y),
+        console,
+        quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
+        recipe=Recipe(batch_size=config.batch_size, augment=augment),
+        seed=config.seed,
+    )
 
 
 def _data_title(config: Config) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from experiments import dvs_gesture, dvs_windows, pictures, training
+from experiments import dvs_gesture, dvs_windows, pictures
+from experiments.files import write_text
 from experiments.presets import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,12 +147,12 @@ def main(config: Config) -> None:
     console = Console()
     if not config.tables:
         result = collect(config, console)
-        training.write_text(RESULT, json.dumps(result, indent=1) + "\n")
+        write_text(RESULT, json.dumps(result, indent=1) + "\n")
         first = dataclasses.replace(dvs_gesture.PRESETS["default"][1], output=config.output)
         GALLERY.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(first.folder / "frames.png", GALLERY)
     for document in (ROOT / "README.md", ROOT / "docs" / "dvs-gesture.md"):
-        training.write_text(document, fill(document.read_text(), tables()))
+        write_text(document, fill(document.read_text(), tables()))
     console.print(tables()["accuracy"])
 
 

@@ -26,7 +26,8 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.table import Table
 
-from experiments import dvs_gesture, pictures, training
+from experiments import dvs_gesture, pictures
+from experiments.files import write_text
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.provenance import describe_machine
 
@@ -196,7 +197,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = collect(config, console)
     name = f"dvs_windows_{config.base.data}"
-    training.write_text(config.results / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_text(config.results / f"{name}.json", json.dumps(result, indent=1) + "\n")
     draw(result, config.results / f"{name}.png")
     report(result, console)
     console.print(f"JSON and picture: {config.results}/{name}.*", soft_wrap=True, highlight=False)

@@ -31,10 +31,10 @@ from experiments.cost_calibration import (
     RESULT as CALIBRATION,
 )
 from experiments.dvs_report import fill
+from experiments.files import write_text
 from experiments.hardware_pictures import draw
 from experiments.provenance import describe_machine
 from experiments.published_models import measured_models, zoo_model
-from experiments.training import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "hardware_tables.json"

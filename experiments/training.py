@@ -1,17 +1,14 @@
 """Training in phases, checkpointed after every epoch, resumed exactly.
 
 All randomness of an epoch follows from the seed and the epoch's number, so a run that was
-killed and started again ends with the same bits as one that was not.
+killed and started again ends with the same bits as one that was not. Several devices share
+each batch; see `devices`.
 """
 
-import dataclasses
 import functools
-import json
 import math
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,36 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Int32, UInt8
-from orbax.checkpoint import v1 as ocp
+from jaxtyping import Array
 
 from akida_jax import quant
+from akida_jax.zoo.datasets import Examples
+from experiments import devices
+from experiments.checkpoints import Checkpoints
+from experiments.evaluation import accuracy
+from experiments.recipes import Phase, Recipe
+from experiments.streams import Data, Stream
 
+#: Steps in one call on an accelerator. On a CPU it is one: XLA runs convolutions inside a
+#: scan several times slower there (docs/journal.md).
+STEPS_PER_CALL = 64
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of epochs under one cyclic learning rate.
-
-    Attributes:
-      name: "float" or "quantized".
-      epochs: passes over the training set.
-      low: smallest learning rate, at both ends of a cycle.
-      high: largest learning rate, in its middle.
-      cycle_epochs: length of a cycle.
-    """
-
-    name: str
-    epochs: int
-    low: float
-    high: float
-    cycle_epochs: int = 4
-
-
-class Examples(NamedTuple):
-    """Inputs and labels of one side of a data set."""
-
-    x: UInt8[np.ndarray, "n h w c"]
-    y: Int32[np.ndarray, " n"]
+Measure = Callable[[quant.Sequential, Any], dict[str, float]]
 
 
 class TrainingState(NamedTuple):
@@ -57,21 +39,7 @@ class TrainingState(NamedTuple):
     parameters: Any
     statistics: Any
     optimizer: Any
-
-
-Augment = Callable[[Array, Array], Array]
-
-
-def cyclic_rate(phase: Phase, steps_per_epoch: int) -> optax.Schedule:
-    """Return a triangular schedule between the phase's two rates."""
-    cycle = max(2, round(min(phase.cycle_epochs, phase.epochs) * steps_per_epoch))
-
-    def rate(step: Array) -> Array:
-        position = (step % cycle) / cycle
-        height = 1 - jnp.abs(2 * position - 1)
-        return phase.low + (phase.high - phase.low) * height
-
-    return rate
+    average: Any = None
 
 
 class Trainer:
@@ -80,182 +48,154 @@ class Trainer:
     Args:
       network: float or quantized; its parameters are the starting point.
       phase: epochs and learning rates.
-      data: training examples, kept on the device.
-      batch_size: examples per step; a last, smaller batch is left out.
+      data: training examples, kept on the device, or a stream.
+      recipe: loss, batches, regularization.
       seed: of order and augmentation.
-      augment: function of (key, uint8 batch), or None.
+
+    Raises:
+      ValueError: if the devices cannot share a batch evenly.
     """
 
     def __init__(
-        self,
-        network: quant.Sequential,
-        phase: Phase,
-        data: Examples,
-        *,
-        batch_size: int,
-        seed: int,
-        augment: Augment | None,
+        self, network: quant.Sequential, phase: Phase, data: Data, *, recipe: Recipe, seed: int
     ):
         self.phase = phase
-        self.batch_size = min(batch_size, len(data.x))
-        self.steps = len(data.x) // self.batch_size
+        n = len(jax.tree.leaves(data.x)[0]) if isinstance(data, Examples) else data.n_train
+        self.batch_size = min(recipe.batch_size, n)
+        devices.check_batch(self.batch_size)
+        self.steps = n // self.batch_size
         self.graph: Any
         self.graph, parameters, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
-        self.transform = optax.adam(cyclic_rate(phase, self.steps))
+        transform = recipe.transform(phase.rate(self.steps))
         # Steps give up their input's memory; the caller's network keeps its own.
         parameters, statistics = jax.tree.map(jnp.copy, (parameters, statistics))
-        self.state = TrainingState(parameters, statistics, self.transform.init(parameters))
-        self._key = jax.random.key(seed)
-        self._x, self._y = jnp.asarray(data.x), jnp.asarray(data.y)
-        step = functools.partial(_step, self.graph, self.transform, augment)
-        self._step = jax.jit(step, donate_argnums=0)
+        average = None if recipe.average is None else jax.tree.map(jnp.copy, parameters)
+        self.state = TrainingState(parameters, statistics, transform.init(parameters), average)
+        self.restore(self.state)
+        self._seed = seed
+        self._stream = None if isinstance(data, Examples) else data
+        self._examples = _on_device(data) if isinstance(data, Examples) else None
+        self._per_call = recipe.steps_per_call or (
+            1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
+        )
+        step = functools.partial(_step, self.graph, transform, recipe)
+        compile_step = functools.partial(jax.jit, donate_argnums=0, out_shardings=devices.copies())
+        self._step = compile_step(step)
+        self._chosen_step = compile_step(functools.partial(_chosen_step, step))
+        self._chosen_steps = compile_step(functools.partial(_chosen_steps, step))
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a state."""
+        self.state = devices.place(state, devices.copies())
 
     def run_epoch(self, number: int) -> float:
         """Train one epoch and return its mean loss; ``number`` seeds order and augmentation."""
-        key = jax.random.fold_in(self._key, number)
+        key = jax.random.fold_in(jax.random.key(self._seed), number)
         order_key, augment_key = jax.random.split(key)
-        order = jax.random.permutation(order_key, len(self._x))
+        if self._stream is not None:
+            losses = self._run_stream(self._stream, number, augment_key)
+        else:
+            assert self._examples is not None
+            losses = self._run_examples(self._examples, order_key, augment_key)
+        return float(np.mean(np.concatenate([np.atleast_1d(loss) for loss in losses])))
+
+    def _run_examples(self, data: Examples, order_key: Array, augment_key: Array) -> list[Array]:
+        order = jax.random.permutation(order_key, len(jax.tree.leaves(data.x)[0]))
         losses = []
-        # One call per step: XLA runs convolutions inside a scan several times slower on a
-        # CPU (docs/journal.md).
-        for i in range(self.steps):
-            index = order[i * self.batch_size : (i + 1) * self.batch_size]
-            step_key = jax.random.fold_in(augment_key, i)
-            self.state, loss = self._step(self.state, self._x, self._y, index, step_key)
+        for first in range(0, self.steps, self._per_call):
+            numbers = range(first, min(first + self._per_call, self.steps))
+            index = order[first * self.batch_size : (numbers[-1] + 1) * self.batch_size]
+            if len(numbers) == 1:
+                step_key = jax.random.fold_in(augment_key, first)
+                self.state, loss = self._chosen_step(self.state, data, index, step_key)
+            else:
+                keys = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(jnp.array(numbers))
+                index = index.reshape(len(numbers), self.batch_size)
+                self.state, loss = self._chosen_steps(self.state, data, index, keys)
             losses.append(loss)
-        return float(np.mean(np.asarray(losses)))
+        return losses
+
+    def _run_stream(self, stream: Stream, number: int, augment_key: Array) -> list[Array]:
+        losses = []
+        for i, batch in enumerate(stream.train_batches(self._seed, number, self.batch_size)):
+            placed = devices.place(Examples(*batch), devices.split())
+            step_key = jax.random.fold_in(augment_key, i)
+            self.state, loss = self._step(self.state, placed, step_key)
+            losses.append(loss)
+        if len(losses) != self.steps:
+            raise ValueError(
+                f"epoch {number}: the stream gave {len(losses)} batches of {self.batch_size}, "
+                f"{self.steps} were announced"
+            )
+        return losses
 
     def network(self) -> quant.Sequential:
-        """Return the network with its present parameters."""
+        """Return the network with its present parameters, or with their average."""
         state = self.state
-        return nnx.merge(self.graph, state.parameters, state.statistics, copy=True)
+        parameters = state.parameters if state.average is None else state.average
+        return nnx.merge(self.graph, parameters, state.statistics, copy=True)
+
+
+def _on_device(data: Examples) -> Examples:
+    return devices.place(jax.tree.map(jnp.asarray, data), devices.copies())
 
 
 def _step(
     graph: Any,
     transform: optax.GradientTransformation,
-    augment: Augment | None,
+    recipe: Recipe,
     state: TrainingState,
-    x: Array,
-    y: Array,
-    index: Array,
+    batch: Examples,
     key: Array,
 ) -> tuple[TrainingState, Array]:
-    batch, labels = x[index], y[index]
-    if augment is not None:
-        batch = augment(key, batch)
+    placed: tuple[Any, Any] = devices.constrain(batch, devices.split())
+    x, targets = placed
+    if recipe.augment is not None:
+        x = recipe.augment(key, x)
 
     def loss(parameters: Any) -> tuple[Array, Any]:
         network = nnx.merge(graph, parameters, state.statistics, copy=True)
-        logits = network(batch, train=True)
-        value = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        value = recipe.loss(network(x, train=True), targets)
         return value, nnx.state(network, nnx.Not(nnx.Param))
 
     (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)
     updates, optimizer = transform.update(gradient, state.optimizer, state.parameters)
     parameters = optax.apply_updates(state.parameters, updates)
-    return TrainingState(parameters, statistics, optimizer), value
+    average = state.average
+    if recipe.average is not None:
+        average = optax.incremental_update(parameters, average, 1 - recipe.average)
+    return TrainingState(parameters, statistics, optimizer, average), value
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(graph: Any, state: Any, x: Array) -> Array:
-    return nnx.merge(graph, state)(x)
+Step = Callable[[TrainingState, Examples, Array], tuple[TrainingState, Array]]
 
 
-def classify(network: quant.Sequential, x: UInt8[np.ndarray, "n h w c"]) -> np.ndarray:
-    """Return the class of the largest logit of each input."""
-    graph, state = nnx.split(network)
-    return _in_batches(lambda piece: _logits(graph, state, piece), x).argmax(-1)
+def _chosen_step(
+    step: Step, state: TrainingState, data: Examples, index: Array, key: Array
+) -> tuple[TrainingState, Array]:
+    return step(state, jax.tree.map(lambda values: values[index], data), key)
 
 
-def integers(network: quant.Sequential, x: UInt8[np.ndarray, "n h w c"]) -> np.ndarray:
-    """Return the potentials of a quantized network's last layer."""
-    # Called once per run: compiling it as a whole would take longer than it saves.
-    return _in_batches(lambda piece: network.forward(jnp.asarray(piece)), x)
+def _chosen_steps(
+    step: Step, state: TrainingState, data: Examples, index: Array, keys: Array
+) -> tuple[TrainingState, Array]:
+    def body(state: TrainingState, chosen: tuple[Array, Array]) -> tuple[TrainingState, Array]:
+        return _chosen_step(step, state, data, *chosen)
 
-
-def _in_batches(
-    function: Callable[[np.ndarray], Array], x: np.ndarray, size: int = 256
-) -> np.ndarray:
-    results = []
-    for start in range(0, len(x), size):
-        piece = x[start : start + size]
-        filled = np.zeros((min(size, len(x)), *x.shape[1:]), x.dtype)
-        filled[: len(piece)] = piece
-        results.append(np.asarray(function(filled))[: len(piece)])
-    return np.concatenate(results)
-
-
-class Checkpoints:
-    """Checkpoints of one run: the state after each epoch, and the history so far.
-
-    The state is stored as NumPy arrays by path, free of Flax objects and devices; Orbax lets
-    a checkpoint appear only when it is complete.
-    """
-
-    def __init__(self, directory: Path, metrics: Path):
-        self._metrics = metrics
-        policy = ocp.training.preservation_policies.LatestN(2)
-        self._checkpointer = ocp.training.Checkpointer(
-            directory.absolute(), preservation_policy=policy, cleanup_tmp_directories=True
-        )
-
-    def save(self, epoch: int, state: TrainingState, history: list[dict]) -> None:
-        """Store the state after ``epoch`` epochs, then the metrics."""
-        arrays = {_path(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
-        self._checkpointer.save(epoch, arrays, custom_metadata={"history": history})
-        self._write_metrics(history)
-
-    def latest(self) -> tuple[int, list[dict]]:
-        """Return the last complete epoch (0 if none) and the history up to it."""
-        latest = self._checkpointer.latest
-        if latest is None:
-            return 0, []
-        metadata = self._checkpointer.metadata(latest.step).custom_metadata
-        history = list(metadata["history"])
-        # The last run may have ended between its last checkpoint and the metrics.
-        self._write_metrics(history)
-        return latest.step, history
-
-    def load(self, epoch: int, like: TrainingState) -> TrainingState:
-        """Return the stored state in the structure of ``like``.
-
-        Raises:
-          ValueError: if the checkpoint belongs to another architecture.
-        """
-        arrays = self._checkpointer.load(epoch)
-        leaves = jax.tree.leaves_with_path(like)
-        expected = {_path(path): leaf.shape for path, leaf in leaves}
-        found = {path: array.shape for path, array in arrays.items()}
-        if found != expected:
-            odd = sorted(set(found.items()) ^ set(expected.items()))
-            raise ValueError(f"the checkpoint is of another network, for example in {odd[0]}")
-        values = [jnp.asarray(arrays[_path(path)]) for path, _ in leaves]
-        return jax.tree.unflatten(jax.tree.structure(like), values)
-
-    def close(self) -> None:
-        """Wait for the last checkpoint."""
-        self._checkpointer.close()
-
-    def _write_metrics(self, history: list[dict]) -> None:
-        write_text(self._metrics, "".join(json.dumps(row) + "\n" for row in history))
-
-
-def _path(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
+    return jax.lax.scan(body, state, (index, keys))
 
 
 def train(
     network: quant.Sequential,
     phases: tuple[Phase, Phase],
-    data: Examples,
-    test: Examples,
+    data: Data,
+    test: Any,
     *,
     quantize: Callable[[quant.Sequential], quant.Sequential],
     checkpoints: Checkpoints,
-    batch_size: int,
+    recipe: Recipe,
     seed: int,
-    augment: Augment | None = None,
+    measure: Measure = accuracy,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> tuple[quant.Sequential, list[dict]]:
     """Train float, quantize, train again; resume where the checkpoints end.
@@ -264,12 +204,12 @@ def train(
       network: float network with its first weights.
       phases: float and quantized; either may have 0 epochs.
       data: training examples.
-      test: examples whose accuracy is recorded after every epoch; nothing is chosen by it.
+      test: what is measured after every epoch; nothing is chosen by it.
       quantize: turns the trained float network into its quantized twin.
       checkpoints: where the run keeps its state.
-      batch_size: examples per step.
+      recipe: loss, batches, regularization.
       seed: of order and augmentation.
-      augment: function of (key, uint8 batch), or None.
+      measure: function of (network, test); its numbers by name go into the metrics.
       on_epoch: called with each epoch's row of metrics, also for epochs done before.
 
     Returns:
@@ -282,12 +222,12 @@ def train(
     for index, phase in enumerate(phases):
         if index:
             network = quantize(network)
-        trainer = Trainer(network, phase, data, batch_size=batch_size, seed=seed, augment=augment)
+        trainer = Trainer(network, phase, data, recipe=recipe, seed=seed)
         last = first + phase.epochs
         if first < done <= last:
-            trainer.state = checkpoints.load(done, trainer.state)
+            trainer.restore(checkpoints.load(done, trainer.state))
         for epoch in range(max(first, done) + 1, last + 1):
-            row = _epoch(trainer, epoch, test)
+            row = _epoch(trainer, epoch, test, measure)
             history.append(row)
             checkpoints.save(epoch, trainer.state, history)
             on_epoch(row)
@@ -296,7 +236,7 @@ def train(
     return network, history
 
 
-def _epoch(trainer: Trainer, epoch: int, test: Examples) -> dict:
+def _epoch(trainer: Trainer, epoch: int, test: Any, measure: Measure) -> dict:
     start = time.perf_counter()
     loss = trainer.run_epoch(epoch)
     if not math.isfinite(loss):
@@ -304,19 +244,10 @@ def _epoch(trainer: Trainer, epoch: int, test: Examples) -> dict:
             f"the loss of epoch {epoch} is not finite; lower the learning rates and restart"
         )
     seconds = time.perf_counter() - start
-    accuracy = float((classify(trainer.network(), test.x) == test.y).mean())
     return {
         "epoch": epoch,
         "phase": trainer.phase.name,
         "loss": loss,
-        "test_accuracy": accuracy,
+        **measure(trainer.network(), test),
         "seconds": round(seconds, 3),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)

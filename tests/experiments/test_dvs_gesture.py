@@ -17,7 +17,17 @@ from flax import nnx
 import akida_jax as aj
 from akida_jax import quant
 from akida_jax.zoo import datasets
-from experiments import dvs_gesture, origin, pictures, presets, provenance, training
+from experiments import (
+    checkpoints,
+    dvs_gesture,
+    evaluation,
+    origin,
+    pictures,
+    presets,
+    provenance,
+    runs,
+    training,
+)
 from tests.conftest import ROOT
 from tests.experiments import made_up
 
@@ -234,7 +244,7 @@ def test_a_network_that_the_chip_lacks_is_refused_before_training(monkeypatch, t
 def test_seconds_are_those_of_every_process():
     # The second epoch was trained by another process than the first.
     history = [{"seconds": 10.0}, {"seconds": 2.504}]
-    assert dvs_gesture._timings(1.006, history) == {"data": 1.01, "training": 12.5}
+    assert runs.timings(1.006, history) == {"data": 1.01, "training": 12.5}
 
 
 class FakeModel:
@@ -269,9 +279,9 @@ class FakeModel:
 def four_windows(monkeypatch):
     """Four windows of two recordings, of the classes 0 and 2."""
     monkeypatch.setattr(
-        training, "integers", lambda network, x: np.zeros((len(x), 1, 1, 3), np.int32)
+        evaluation, "integers", lambda network, x: np.zeros((len(x), 1, 1, 3), np.int32)
     )
-    monkeypatch.setattr(training, "classify", lambda network, x: np.array([0, 0, 0, 2]))
+    monkeypatch.setattr(evaluation, "classify", lambda network, x: np.array([0, 0, 0, 2]))
     x = np.zeros((4, 2, 2, 2), np.uint8)
     y = np.array([0, 0, 2, 2], np.int32)
     return datasets.EventFrames(x, y, x, y, np.array([4, 4, 9, 9], np.int32))
@@ -346,7 +356,7 @@ def test_run_resume_and_restart(tmp_path, monkeypatch, small_zoo, capsys):
             dvs_gesture.main(arguments)
 
     # An interrupted run goes on and ends with the same bits.
-    save = training.Checkpoints.save
+    save = checkpoints.Checkpoints.save
 
     def break_off(checkpoints, epoch, state, history):
         save(checkpoints, epoch, state, history)
@@ -354,7 +364,7 @@ def test_run_resume_and_restart(tmp_path, monkeypatch, small_zoo, capsys):
 
     interrupted = [*SHORT, "--output", str(tmp_path / "interrupted")]
     with monkeypatch.context() as patch:
-        patch.setattr(training.Checkpoints, "save", break_off)
+        patch.setattr(checkpoints.Checkpoints, "save", break_off)
         with pytest.raises(Stop):
             dvs_gesture.main(interrupted)
     with monkeypatch.context() as patch:

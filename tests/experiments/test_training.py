@@ -14,7 +14,8 @@ from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
 from orbax.checkpoint import v1 as ocp
 
-from experiments import training
+from experiments import checkpoints, evaluation, files, recipes, training
+from experiments.recipes import Phase, Recipe
 from tests.conftest import ROOT
 from tests.experiments import tiny_run
 
@@ -83,11 +84,11 @@ def stop_after(last):
 
 
 def phase(**fields):
-    return training.Phase(**{"name": "float", "epochs": 8, "low": 0.1, "high": 0.5, **fields})
+    return Phase(**{"name": "float", "epochs": 8, "low": 0.1, "high": 0.5, **fields})
 
 
 def test_cyclic_rate_by_hand():
-    rate = training.cyclic_rate(phase(), 5)  # 4 epochs of 5 steps to a cycle
+    rate = recipes.cyclic_rate(phase(), 5)  # 4 epochs of 5 steps to a cycle
     # float32 arithmetic of numbers below 1: a few units of 2**-24.
     steps = [0, 1, 5, 10, 15, 19, 20, 30, 39]
     expected = [0.1, 0.14, 0.3, 0.5, 0.3, 0.14, 0.1, 0.5, 0.14]
@@ -95,12 +96,12 @@ def test_cyclic_rate_by_hand():
 
 
 def test_a_cycle_fits_into_a_short_phase():
-    rate = training.cyclic_rate(phase(epochs=2), 5)
+    rate = recipes.cyclic_rate(phase(epochs=2), 5)
     np.testing.assert_allclose([rate(step) for step in (0, 5, 10)], [0.1, 0.5, 0.1], rtol=1e-6)
 
 
 def test_a_cycle_has_two_steps_at_least():
-    rate = training.cyclic_rate(phase(epochs=1), 1)
+    rate = recipes.cyclic_rate(phase(epochs=1), 1)
     np.testing.assert_allclose([rate(step) for step in (0, 1, 2)], [0.1, 0.5, 0.1], rtol=1e-6)
 
 
@@ -133,7 +134,7 @@ def test_resume_after_a_broken_epoch(tmp_path, monkeypatch, whole, broken):
 
     def break_off(trainer, number):
         if number == broken:
-            step, calls = trainer._step, []
+            step, calls = trainer._chosen_step, []
 
             def limited(*arguments):
                 calls.append(1)
@@ -141,7 +142,7 @@ def test_resume_after_a_broken_epoch(tmp_path, monkeypatch, whole, broken):
                     raise Stop
                 return step(*arguments)
 
-            trainer._step = limited
+            trainer._chosen_step = limited
         return run_epoch(trainer, number)
 
     with monkeypatch.context() as patch:
@@ -153,7 +154,7 @@ def test_resume_after_a_broken_epoch(tmp_path, monkeypatch, whole, broken):
 
 @pytest.mark.parametrize("broken", [2, LAST])
 def test_resume_between_checkpoint_and_metrics(tmp_path, monkeypatch, whole, broken):
-    write_text = training.write_text
+    write_text = files.write_text
 
     def refuse(path, text):
         if text.count("\n") == broken:
@@ -161,7 +162,7 @@ def test_resume_between_checkpoint_and_metrics(tmp_path, monkeypatch, whole, bro
         write_text(path, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_text", refuse)
+        patch.setattr(checkpoints, "write_text", refuse)
         with pytest.raises(Stop):
             tiny_run.run(tmp_path)
     finish(tmp_path, whole)
@@ -170,7 +171,7 @@ def test_resume_between_checkpoint_and_metrics(tmp_path, monkeypatch, whole, bro
 @pytest.mark.parametrize("broken", [1, 3])
 def test_resume_after_a_broken_checkpoint(tmp_path, monkeypatch, whole, broken):
     """The arrays are written, but the folder has not got its name yet."""
-    save = training.Checkpoints.save
+    save = checkpoints.Checkpoints.save
 
     def break_off(checkpoints, epoch, state, history):
         save(checkpoints, epoch, state, history)
@@ -178,14 +179,14 @@ def test_resume_after_a_broken_checkpoint(tmp_path, monkeypatch, whole, broken):
             folder = tmp_path / "checkpoints" / str(epoch)
             leave_unfinished(folder)
             shutil.rmtree(folder)
-            training.write_text(
+            files.write_text(
                 tmp_path / "metrics.jsonl",
                 "".join(json.dumps(row) + "\n" for row in history[:-1]),
             )
             raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Checkpoints, "save", break_off)
+        patch.setattr(checkpoints.Checkpoints, "save", break_off)
         with pytest.raises(Stop):
             tiny_run.run(tmp_path)
     finish(tmp_path, whole)
@@ -260,7 +261,7 @@ def make_trainer(network=None):
     data, _ = tiny_run.make_examples()
     return training.Trainer(
         network or tiny_run.make_network(), tiny_run.make_phases()[0], data,
-        batch_size=8, seed=0, augment=tiny_run.flip,
+        recipe=tiny_run.RECIPE, seed=0,
     )  # fmt: skip
 
 
@@ -285,7 +286,7 @@ def test_epochs_differ_in_order_and_augmentation():
 def test_a_batch_larger_than_the_data_is_cut():
     data, _ = tiny_run.make_examples()
     trainer = training.Trainer(
-        tiny_run.make_network(), phase(), data, batch_size=1000, seed=0, augment=None
+        tiny_run.make_network(), phase(), data, recipe=Recipe(batch_size=1000), seed=0
     )
     assert (trainer.batch_size, trainer.steps) == (26, 1)
 
@@ -299,13 +300,13 @@ def test_batches_are_cut_filled_and_put_together(n):
         shapes.add(piece.shape)
         return piece * 2
 
-    np.testing.assert_array_equal(training._in_batches(double, x, size=4), 2 * x, strict=True)
+    np.testing.assert_array_equal(evaluation._in_batches(double, x, size=4), 2 * x, strict=True)
     assert shapes == {(min(n, 4), 2)}  # one shape, so one compilation
 
 
 def test_write_text_is_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "new" / "file.json"
-    training.write_text(path, "old\n")
+    files.write_text(path, "old\n")
     assert path.read_text() == "old\n"
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
 
@@ -315,9 +316,9 @@ def test_write_text_is_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
         with pytest.raises(Stop):
-            training.write_text(path, "new\n")
+            files.write_text(path, "new\n")
     assert path.read_text() == "old\n"
-    training.write_text(path, "newer\n")
+    files.write_text(path, "newer\n")
     assert path.read_text() == "newer\n"
 
 

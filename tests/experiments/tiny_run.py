@@ -14,7 +14,10 @@ import numpy as np
 from flax import nnx
 
 from akida_jax import quant
-from experiments import training
+from akida_jax.zoo.datasets import Examples
+from experiments import evaluation, training
+from experiments.checkpoints import Checkpoints
+from experiments.recipes import Phase, Recipe
 
 EPOCHS = (2, 2)
 
@@ -24,7 +27,7 @@ def make_examples():
     rng = np.random.default_rng(3)
     x = rng.integers(0, 16, (40, 6, 6, 2), dtype=np.uint8)
     y = rng.integers(0, 3, 40).astype(np.int32)
-    return training.Examples(x[:26], y[:26]), training.Examples(x[26:], y[26:])
+    return Examples(x[:26], y[:26]), Examples(x[26:], y[26:])
 
 
 def make_network(filters=4):
@@ -39,7 +42,7 @@ def make_network(filters=4):
 
 def make_phases(epochs=EPOCHS):
     return tuple(
-        training.Phase(name=name, epochs=n, low=1e-4, high=high, cycle_epochs=2)
+        Phase(name=name, epochs=n, low=1e-4, high=high, cycle_epochs=2)
         for name, n, high in zip(("float", "quantized"), epochs, (1e-2, 1e-3), strict=True)
     )
 
@@ -49,7 +52,10 @@ def flip(key, batch):
     return jnp.where(jax.random.bernoulli(key), batch[:, :, ::-1], batch)
 
 
-class Announced(training.Checkpoints):
+RECIPE = Recipe(batch_size=8, augment=flip)
+
+
+class Announced(Checkpoints):
     """Checkpoints that say when they begin and when they are there."""
 
     def save(self, epoch, state, history):
@@ -58,11 +64,13 @@ class Announced(training.Checkpoints):
         print("saved", epoch, flush=True)
 
 
-def open_checkpoints(folder, kind=training.Checkpoints):
+def open_checkpoints(folder, kind=Checkpoints):
     return kind(Path(folder, "checkpoints"), Path(folder, "metrics.jsonl"))
 
 
-def run(folder, *, kind=training.Checkpoints, epochs=EPOCHS, filters=4, on_epoch=lambda row: None):
+def run(
+    folder, *, kind=Checkpoints, epochs=EPOCHS, filters=4, recipe=RECIPE, on_epoch=lambda row: None
+):
     """Train, or go on, and return what must not depend on interruptions."""
     data, test = make_examples()
     checkpoints = open_checkpoints(folder, kind)
@@ -74,9 +82,8 @@ def run(folder, *, kind=training.Checkpoints, epochs=EPOCHS, filters=4, on_epoch
             test,
             quantize=lambda network: quant.quantize(network, calibration=data.x[:8]),
             checkpoints=checkpoints,
-            batch_size=8,
+            recipe=recipe,
             seed=1,
-            augment=flip,
             on_epoch=on_epoch,
         )
     finally:
@@ -85,7 +92,7 @@ def run(folder, *, kind=training.Checkpoints, epochs=EPOCHS, filters=4, on_epoch
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(nnx.state(network))
     }
-    arrays["integers"] = training.integers(network, test.x)
+    arrays["integers"] = evaluation.integers(network, test.x)
     for key in ("epoch", "loss", "test_accuracy"):
         arrays[f"history.{key}"] = np.array([row[key] for row in history])
     arrays["history.phase"] = np.array([row["phase"] for row in history])

@@ -1,0 +1,111 @@
+"""How a network is trained: schedule of the learning rate, loss, batches, regularization."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from experiments.checkpoints import leaf_name
+
+Augment = Callable[[Array, Array], Array]
+Loss = Callable[[Array, Any], Array]
+
+_DECAYED = ("kernel", "pointwise")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of epochs under one learning-rate schedule.
+
+    Attributes:
+      name: "float" or "quantized".
+      epochs: passes over the training set.
+      low: smallest learning rate.
+      high: largest learning rate.
+      schedule: "cyclic" is triangular, low at both ends of a cycle; "cosine" rises from low
+        during the warm-up, then falls to low along a half cosine.
+      cycle_epochs: length of a cycle; cyclic only.
+      warmup_epochs: length of the warm-up; cosine only.
+    """
+
+    name: str
+    epochs: int
+    low: float
+    high: float
+    schedule: Literal["cyclic", "cosine"] = "cyclic"
+    cycle_epochs: int = 4
+    warmup_epochs: float = 1.0
+
+    def rate(self, steps_per_epoch: int) -> optax.Schedule:
+        """Return the learning rate as a function of the step."""
+        if self.schedule == "cyclic":
+            return cyclic_rate(self, steps_per_epoch)
+        total = max(2, self.epochs * steps_per_epoch)
+        warmup = min(round(self.warmup_epochs * steps_per_epoch), total - 1)
+        return optax.warmup_cosine_decay_schedule(
+            self.low, self.high, warmup, total, end_value=self.low
+        )
+
+
+def cyclic_rate(phase: Phase, steps_per_epoch: int) -> optax.Schedule:
+    """Return a triangular schedule between the phase's two rates."""
+    cycle = max(2, round(min(phase.cycle_epochs, phase.epochs) * steps_per_epoch))
+
+    def rate(step: Array) -> Array:
+        position = (step % cycle) / cycle
+        height = 1 - jnp.abs(2 * position - 1)
+        return phase.low + (phase.high - phase.low) * height
+
+    return rate
+
+
+def cross_entropy(outputs: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    """Return the mean cross entropy of logits (n, classes) and labels (n,).
+
+    Args:
+      outputs: logits.
+      labels: classes.
+      smoothing: share of the probability spread evenly over all classes.
+    """
+    if not smoothing:
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
+    one_hot = jax.nn.one_hot(labels, outputs.shape[-1])
+    return optax.softmax_cross_entropy(outputs, optax.smooth_labels(one_hot, smoothing)).mean()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the steps of all phases have in common.
+
+    Attributes:
+      batch_size: examples per step; a last, smaller batch is left out.
+      loss: function of (outputs, targets), a scalar.
+      augment: function of (key, uint8 batch), or None.
+      weight_decay: of kernels, decoupled from the gradient (AdamW).
+      average: decay of an exponential moving average of the parameters, which is what the
+        phase ends with; None for none.
+      steps_per_call: steps in one call of the compiled program; by default one on a CPU.
+    """
+
+    batch_size: int = 32
+    loss: Loss = cross_entropy
+    augment: Augment | None = None
+    weight_decay: float = 0.0
+    average: float | None = None
+    steps_per_call: int | None = None
+
+    def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
+        """Return Adam, with weight decay if there is any."""
+        if not self.weight_decay:
+            return optax.adam(rate)
+        return optax.adamw(rate, weight_decay=self.weight_decay, mask=_decay_mask)
+
+
+def _decay_mask(parameters: Any) -> Any:
+    return jax.tree.map_with_path(
+        lambda path, _: any(part in _DECAYED for part in leaf_name(path).split(".")), parameters
+    )

@@ -1,0 +1,164 @@
+"""What every run does: a folder of its own, its origin, progress on the terminal, a result.
+
+The folder's name follows from the settings, so the same command finds its unfinished run
+again and goes on, or shows the finished one.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from akida_jax import quant
+from experiments import origin, training
+from experiments.checkpoints import Checkpoints
+from experiments.files import write_text
+from experiments.provenance import describe_code, describe_machine
+from experiments.recipes import Phase
+
+_ELSEWHERE = ("output", "restart")
+
+
+def run_folder(config: Any, stem: str) -> Path:
+    """Return the folder of a run; other settings have another one.
+
+    Args:
+      config: dataclass with the fields ``output`` and ``restart``, which do not count.
+      stem: first part of the name.
+    """
+    settings = dataclasses.asdict(config)
+    for key in _ELSEWHERE:
+        del settings[key]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return Path(config.output, f"{stem}-{digest}")
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder that cannot be made.
+
+    Raises:
+      ValueError: naming the file in its place.
+    """
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"--output must be a folder, but {path} is a file; choose another or remove it"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that is to begin or to go on.
+
+    Attributes:
+      folder: of this run.
+      data: fingerprint of its data.
+      code: versions of the code that made it so far, the present one last.
+      restart: forget what an earlier run has done.
+    """
+
+    folder: Path
+    data: str
+    code: list[str]
+    restart: bool
+
+    @property
+    def result_path(self) -> Path:
+        """File of the result."""
+        return self.folder / origin.RESULT
+
+    def finished(self, console: Console) -> dict | None:
+        """Return the result of a run that is finished already, and say so."""
+        if self.restart or not self.result_path.exists():
+            return None
+        console.print(
+            f"This run is finished already; its result is {self.result_path}.", soft_wrap=True
+        )
+        return json.loads(self.result_path.read_text())
+
+    def begin(self) -> None:
+        """Empty the folder if asked to, and note where the run stems from."""
+        if self.restart and self.folder.exists():
+            shutil.rmtree(self.folder)
+        origin.write_origin(self.folder, self.data, self.code)
+
+    def write_result(self, config: Any, **contents: Any) -> dict:
+        """Write the result with everything it needs to be cited, and return it."""
+        contents = dict(contents)
+        first = {key: contents.pop(key) for key in ("experiment", "title")}
+        result = {
+            **first,
+            "config": dataclasses.asdict(config),
+            **describe_machine(),
+            "code": self.code,
+            "data_fingerprint": self.data,
+            **contents,
+        }
+        write_text(self.result_path, json.dumps(result, indent=1) + "\n")
+        return result
+
+
+def open_run(config: Any, folder: Path, data: str, console: Console) -> Run:
+    """Return a run, having compared its folder with the present data and code.
+
+    Args:
+      config: dataclass with the field ``restart``.
+      folder: of the run.
+      data: fingerprint of the present data.
+      console: receives a warning if other code made what is there.
+
+    Raises:
+      ValueError: if the folder cannot be made, or was begun with other data.
+    """
+    check_output(folder)
+    code = [describe_code()] if config.restart else origin.check_origin(folder, data, console)
+    return Run(folder, data, code, config.restart)
+
+
+def train_visibly(
+    run: Run,
+    network: quant.Sequential,
+    phases: tuple[Phase, Phase],
+    data: training.Data,
+    test: Any,
+    console: Console,
+    shown: str = "test_accuracy",
+    **settings: Any,
+) -> tuple[quant.Sequential, list[dict]]:
+    """Train as `training.train` does, with checkpoints in the run's folder and a bar.
+
+    Args:
+      run: where the checkpoints lie.
+      network: as of `training.train`, like the next three.
+      phases: float and quantized.
+      data: training examples.
+      test: what is measured after every epoch.
+      console: receives the bar.
+      shown: the number beside the bar, a share of 1.
+      **settings: other arguments of `training.train`.
+    """
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())  # fmt: skip
+    checkpoints = Checkpoints(run.folder / origin.CHECKPOINTS, run.folder / "metrics.jsonl")
+    with Progress(*columns, console=console) as progress, contextlib.closing(checkpoints):
+        bar = progress.add_task("training", total=sum(phase.epochs for phase in phases))
+
+        def show(row: dict) -> None:
+            text = f"{row['phase']}, test {row[shown]:.1%}"
+            progress.update(bar, completed=row["epoch"], description=text)
+
+        return training.train(
+            network, phases, data, test, checkpoints=checkpoints, on_epoch=show, **settings
+        )
+
+
+def timings(loading: float, history: list[dict]) -> dict[str, float]:
+    """Return seconds: of this process' loading, and of the epochs of all processes."""
+    epochs = sum(row["seconds"] for row in history)
+    return {"data": round(loading, 2), "training": round(epochs, 2)}
