@@ -3,7 +3,7 @@
 What a chip can hold is another question: `akida_jax.limits` answers it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,7 @@ def check_network(
     batch_norm: bool,
     input_scale: float | None,
     input_shift: int,
+    max_activations: Mapping[str, float],
 ) -> None:
     """Refuse a network that cannot be computed as it is described.
 
@@ -85,6 +86,7 @@ def check_network(
     faults += _find_argument_faults(
         layers, batch_norm=batch_norm, input_scale=input_scale, input_shift=input_shift
     )
+    faults += _find_bound_faults(layers, max_activations)
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ValueError("\n".join([f"{count} in the network:", *faults]))
@@ -119,6 +121,20 @@ def _find_argument_faults(
     elif input_shift and layers and isinstance(layers[0], InputData):
         name = layers[0].name
         yield f"layer {name!r} is InputData: input_shift must be 0, got {input_shift}"
+
+
+def _find_bound_faults(
+    layers: Sequence[InputData | Layer], max_activations: Mapping[str, float]
+) -> Iterator[str]:
+    active = [layer.name for layer in layers if isinstance(layer, Layer) and layer.activation]
+    for name, bound in max_activations.items():
+        if name not in active:
+            yield (
+                f"max_activations names {name!r}, which is no layer with an activation; those "
+                f"are {', '.join(map(str, active))}"
+            )
+        if not is_positive(bound):
+            yield f"max_activations of {name!r} must be positive and finite, got {bound!r}"
 
 
 def _find_field_faults(layer: InputData | Layer) -> Iterator[str]:

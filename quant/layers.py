@@ -36,7 +36,7 @@ from akida_jax.quant.weights import (
 )
 
 MAX_ACTIVATION = 6.0
-"""Upper bound of the float ReLU, and the default range of its quantized twin.
+"""Upper bound of the float ReLU by default, and the range of its quantized twin.
 
 Source: default of the vendor's Apache-2.0 layers, docs/hardware.md#activation.
 """
@@ -61,16 +61,25 @@ def _batch_norm(features: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
 
 
 class FloatLayer(nnx.Module):
-    """A layer on real numbers: linear map, pooling, batch norm, ReLU bounded at 6.
+    """A layer on real numbers: linear map, pooling, batch norm, bounded ReLU.
 
     In front of a max pool the batch-norm gain counts by its magnitude: a negative gain
     behind the pool could not be folded into the weights.
     """
 
-    def __init__(self, spec: Layer, in_shape: Shape, *, batch_norm: bool, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        spec: Layer,
+        in_shape: Shape,
+        *,
+        batch_norm: bool,
+        rngs: nnx.Rngs,
+        max_activation: float = MAX_ACTIVATION,
+    ):
         """Draw the weights (He normal, fan-in) of a layer fed with ``in_shape``."""
         self.spec = spec
         self.in_shape = in_shape
+        self.max_activation = max_activation
         for name, shape in spec.kernel_shapes(in_shape).items():
             deviation = (2 / math.prod(shape[:-1])) ** 0.5
             weights = deviation * jax.random.truncated_normal(rngs.params(), -2, 2, shape)
@@ -99,7 +108,7 @@ class FloatLayer(nnx.Module):
         if self.norm is not None:
             y = self.norm(y, use_running_average=not train) * self.effective_gain()
         y = y + self.bias[...]
-        return jnp.clip(y, 0, MAX_ACTIVATION) if self.spec.activation else y
+        return jnp.clip(y, 0, self.max_activation) if self.spec.activation else y
 
     def folded(self) -> tuple[dict[str, Array], Float[Array, " filters"]]:
         """Return kernels and bias with batch norm folded into the last kernel."""

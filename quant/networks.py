@@ -1,6 +1,6 @@
 """Sequential networks of float or quantized layers, fed with the integers of the input."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,13 @@ from akida_jax.quant.activations import activate, activation_limit
 from akida_jax.quant.architecture import InputConv, InputData, Layer, Shape, name_layers
 from akida_jax.quant.exact import Scale, snap
 from akida_jax.quant.faults import check_descriptions, check_inputs, check_network
-from akida_jax.quant.layers import FloatLayer, LayerIntegers, QuantizedLayer, step_value
+from akida_jax.quant.layers import (
+    MAX_ACTIVATION,
+    FloatLayer,
+    LayerIntegers,
+    QuantizedLayer,
+    step_value,
+)
 
 
 class Sequential(nnx.Module):
@@ -33,6 +39,7 @@ class Sequential(nnx.Module):
         batch_norm: bool = True,
         input_scale: float | None = None,
         input_shift: int = 0,
+        max_activations: Mapping[str, float] | None = None,
     ):
         """Build a float network; shapes follow from the first description.
 
@@ -45,6 +52,7 @@ class Sequential(nnx.Module):
             an interval of length 1.
           input_shift: input level of the float network's zero, in 0..255; with
             `InputConv` only.
+          max_activations: upper bound of the ReLU by layer name; 6 for the others.
 
         Raises:
           ValueError: if names repeat; else with every fault at once: a layer in the
@@ -53,8 +61,13 @@ class Sequential(nnx.Module):
         """
         check_descriptions(layers)
         named = name_layers(layers)
+        bounds = dict(max_activations or {})
         check_network(
-            named, batch_norm=batch_norm, input_scale=input_scale, input_shift=input_shift
+            named,
+            batch_norm=batch_norm,
+            input_scale=input_scale,
+            input_shift=input_shift,
+            max_activations=bounds,
         )
         first = named[0]
         assert isinstance(first, InputData | InputConv)
@@ -68,7 +81,8 @@ class Sequential(nnx.Module):
             if isinstance(spec, InputData):
                 continue
             norm = batch_norm and spec.activation
-            built.append(FloatLayer(spec, shape, batch_norm=norm, rngs=rngs))
+            bound = bounds.get(str(spec.name), MAX_ACTIVATION)
+            built.append(FloatLayer(spec, shape, batch_norm=norm, rngs=rngs, max_activation=bound))
             shape = spec.out_shape(shape)
         self.layers: nnx.List = nnx.List(built)
 

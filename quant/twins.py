@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 from akida_jax.quant.activations import ACTIVATION_BITS, activation_limit
 from akida_jax.quant.architecture import InputConv, Layer
 from akida_jax.quant.faults import check_inputs, is_integer, is_positive
-from akida_jax.quant.layers import MAX_ACTIVATION, FloatLayer, Precision, QuantizedLayer
+from akida_jax.quant.layers import FloatLayer, Precision, QuantizedLayer
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.registers import AKIDA_1, Registers
 from akida_jax.quant.weights import WEIGHT_BITS, WeightQuantizer
@@ -59,7 +59,7 @@ def quantize(
       network: float network, trained or not.
       bits: weight bits of an input convolution, of all other layers, activation bits.
       calibration: inputs from which each activation's range is chosen (least square
-        error); without them the range is [0, 6].
+        error); without them the range is that of the float ReLU, [0, 6] by default.
       overrides: exceptions by layer name; later rules win.
       weight_quantizer: "max_per_filter", "max_per_tensor" or "std".
       registers: register widths of the target.
@@ -190,7 +190,7 @@ def _quantize_layer(
     max_activation: float | None,
     **widths: Any,
 ) -> QuantizedLayer:
-    """Return a layer's twin; its range is chosen, calibrated on the sample, or [0, 6]."""
+    """Return a layer's twin; its range is chosen, calibrated on the sample, or the ReLU's."""
     name = layer.spec.name
     _check_choice(name, max_activation=max_activation, **widths)
     kernels, bias = layer.folded()
@@ -202,9 +202,9 @@ def _quantize_layer(
     if max_activation is not None:
         step = max_activation / limit
     elif sample is not None:
-        step = _best_step(sample, limit)
+        step = _best_step(sample, limit, layer.max_activation)
     else:
-        step = MAX_ACTIVATION / limit
+        step = layer.max_activation / limit
     precision = Precision(input_bits=input_bits, registers=registers, **widths)
     twin = QuantizedLayer(layer.spec, layer.in_shape, precision,
                           kernels=kernels, bias=bias, step=step)  # fmt: skip
@@ -229,11 +229,11 @@ def _calibrate(network: Sequential, batch: Inputs | None) -> dict[str, np.ndarra
     return samples
 
 
-def _best_step(values: Float[np.ndarray, " n"], limit: int) -> float:
+def _best_step(values: Float[np.ndarray, " n"], limit: int, bound: float) -> float:
     """Return the step that quantizes activations with the least square error."""
     largest = float(values.max())
     if largest <= 0:
-        return MAX_ACTIVATION / limit
+        return bound / limit
     steps = largest / limit * _STEP_CANDIDATES
     errors = [
         np.mean((np.clip(np.ceil(values / s - 0.5), 0, limit) * s - values) ** 2) for s in steps

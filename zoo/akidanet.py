@@ -10,15 +10,20 @@ MetaTF"; layer table of the vendor's Apache-2.0 package akida-models (facts); Ho
 """
 
 import math
+from typing import Any, Literal, get_args
 
 from akida_jax.quant import Conv, Dense, InputConv, InputData, SeparableConv
-from akida_jax.quant.architecture import Layer, Pool, Shape
+from akida_jax.quant.architecture import Layer, Shape
+
+Downsampling = Literal["stride", "max_pool"]
 
 INPUT_FILTERS = 32
 SPIKES = 2048
 STAGES = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5,
           (1024, 2), (1024, 1))  # fmt: skip
 """Filters at alpha 1, and stride, of the layers behind the input convolution."""
+N_HALVINGS = 5
+"""The input convolution and the stages of stride 2."""
 FULL_CONVOLUTIONS = {"akidanet": 3, "mobilenet": 0}
 """How many of them are full convolutions; the others are separable."""
 
@@ -30,6 +35,8 @@ def akidanet_layers(
     alpha: float = 1.0,
     classes: int = 1000,
     include_top: bool = True,
+    halvings: int = N_HALVINGS,
+    downsampling: Downsampling = "stride",
 ) -> list[InputData | Layer]:
     """Return the layers of "akidanet" or "mobilenet".
 
@@ -39,22 +46,43 @@ def akidanet_layers(
       alpha: width multiplier, positive; filter counts are rounded down.
       classes: units of the classifier.
       include_top: False leaves out the global average pool and the classifier.
+      halvings: how many of the five layers that halve the map do so, the first ones; fewer
+        for small images, whose map would vanish.
+      downsampling: "stride" halves by the stride of the convolution, "max_pool" by a max
+        pool of 2x2 behind it.
 
     Raises:
-      ValueError: if alpha leaves a layer without filters.
+      ValueError: if alpha leaves a layer without filters, or halvings or downsampling is
+        not among the values above.
     """
+    if not 0 <= halvings <= N_HALVINGS:
+        raise ValueError(f"halvings must be 0 to {N_HALVINGS}, got {halvings}")
+    if downsampling not in get_args(Downsampling):
+        raise ValueError(f"downsampling must be one of {get_args(Downsampling)}, "
+                         f"got {downsampling!r}")  # fmt: skip
     if not (math.isfinite(alpha) and alpha * INPUT_FILTERS >= 1):
         raise ValueError(f"alpha must be at least 1/{INPUT_FILTERS}, got {alpha}")
+    left = halvings
+
+    def halve() -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return {}
+        return {"stride": 2} if downsampling == "stride" else {"pool": "max"}
+
     layers: list[InputData | Layer] = [
         InputConv(input_shape=input_shape, filters=int(INPUT_FILTERS * alpha), kernel_size=3,
-                  stride=2, name="conv_0")
+                  name="conv_0", **halve())
     ]  # fmt: skip
     for index, (filters, stride) in enumerate(STAGES, start=1):
         full = index <= FULL_CONVOLUTIONS[name]
-        last: Pool | None = "global_average" if include_top and index == len(STAGES) else None
         kind, stem = (Conv, "conv") if full else (SeparableConv, "separable")
-        layers.append(kind(filters=int(filters * alpha), kernel_size=3, stride=stride,
-                           pool=last, name=f"{stem}_{index}"))  # fmt: skip
+        form = halve() if stride == 2 else {}
+        if include_top and index == len(STAGES):
+            form["pool"] = "global_average"
+        layers.append(kind(filters=int(filters * alpha), kernel_size=3,
+                           name=f"{stem}_{index}", **form))  # fmt: skip
     if include_top:
         layers.append(Dense(units=classes, activation=False, name="classifier"))
     return layers

@@ -3,7 +3,7 @@
 import builtins
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flax import nnx
@@ -37,11 +37,13 @@ class Architecture:
       layers: returns the layer descriptions; its options are those of `build`.
       bits: input weights, weights and activations.
       overrides: exceptions by layer name.
+      max_activations: upper bound of the float network's ReLU where it is not 6.
     """
 
     layers: Callable[..., Sequence[InputData | Layer]]
     bits: Bits = (8, 4, 4)
     overrides: tuple[Rule, ...] = ()
+    max_activations: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -52,6 +54,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         layers=edge_layers,
         overrides=(Rule(layers="spike_generator", act_bits=1, max_activation=1.0),
                    Rule(layers="classifier", weight_bits=2)),
+        max_activations={"spike_generator": 1.0},
     ),
     "akidanet_faces": Architecture(layers=face_layers),
     "akidanet_plant_village": Architecture(layers=plant_village_layers),
@@ -92,7 +95,11 @@ def build(name: str, *, bits: Bits | None = None, seed: int = 0, **options: Any)
       ValueError: if there is no such model.
     """
     architecture = _find(name)
-    network = Sequential(architecture.layers(**options), rngs=nnx.Rngs(seed))
+    network = Sequential(
+        architecture.layers(**options),
+        rngs=nnx.Rngs(seed),
+        max_activations=architecture.max_activations,
+    )
     if bits is None:
         return network
     return quantize(network, bits=bits, overrides=architecture.overrides)

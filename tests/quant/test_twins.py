@@ -201,7 +201,7 @@ def square_error(values, step, limit):
 @pytest.mark.parametrize("limit", [1, 3, 15])
 def test_the_calibrated_step_has_the_least_square_error(limit, rng):
     values = np.maximum(rng.normal(0, 1, 5000), 0).astype(np.float32)
-    step = _best_step(values, limit)
+    step = _best_step(values, limit, 6.0)
     best = square_error(values, step, limit)
     grid = values.max() / limit * np.linspace(0.1, 1.1, 60)
     # The candidates lie 1/60 of the range apart; nothing between them is much better.
@@ -211,7 +211,7 @@ def test_the_calibrated_step_has_the_least_square_error(limit, rng):
 
 def test_values_on_the_grid_are_found_exactly():
     values = np.repeat(np.arange(16, dtype=np.float32) * 0.125, 50)
-    assert _best_step(values, 15) == pytest.approx(0.125)
+    assert _best_step(values, 15, 6.0) == pytest.approx(0.125)
 
 
 def test_calibration_follows_the_activations(rng):
@@ -219,7 +219,7 @@ def test_calibration_follows_the_activations(rng):
     x = rng.integers(0, 256, (32, 6, 5, 3), dtype=np.uint8)
     twin = quant.quantize(network, calibration=x)
     for (_, values), layer in zip(network.outputs(x), twin.layers, strict=True):
-        assert float(layer.step[...]) == np.float32(_best_step(np.asarray(values).ravel(), 15))
+        assert float(layer.step[...]) == np.float32(_best_step(np.asarray(values).ravel(), 15, 6.0))
     dead = float_network()
     dead.layers[0].bias[...] = dead.layers[0].bias[...] - 1e3
     step = quant.quantize(dead, calibration=x).layers[0].step[...]
