@@ -16,7 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 COLOURS = {"akida_tiny": "#1b7837", "akida_small": "#762a83"}
-LABELS = {"akida_tiny": "Akida Tiny", "akida_small": "Akida Small"}
+LABELS = {"akida_tiny": "Akida Tiny", "akida_small": "Akida Small", "akidanet": "AkidaNet",
+          "gxnor": "GXNOR", "mobilenet": "MobileNet v1"}  # fmt: skip
 _ON, _OFF = np.array([0.84, 0.19, 0.15]), np.array([0.13, 0.40, 0.67])
 
 

@@ -11,9 +11,11 @@ class Stream(Protocol):
 
     Attributes:
       n_train: training examples.
+      input_shape: height, width, channels.
     """
 
     n_train: int
+    input_shape: tuple[int, int, int]
 
     def train_batches(self, seed: int, epoch: int, batch_size: int) -> Iterable[Examples]:
         """Return the full batches of an epoch; the same for the same arguments."""

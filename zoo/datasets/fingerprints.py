@@ -5,6 +5,8 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from akida_jax.events import synthetic_gestures
 from akida_jax.zoo.datasets.event_sets import find_place
 from akida_jax.zoo.datasets.places import find_folder
@@ -56,4 +58,13 @@ def fingerprint(name: str, *, seed: int = 0, data_dir: str | os.PathLike[str] | 
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_arrays(*arrays: np.ndarray) -> str:
+    """Return 16 hexadecimal digits that change if shape, dtype or content of an array do."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

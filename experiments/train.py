@@ -1,0 +1,332 @@
+"""Train a network of the zoo on a labelled data set: float, 8/4/4 bits, the chip's integers.
+
+    python -m experiments.train                     # digits, offline, under two minutes
+    python -m experiments.train smoke               # the whole pipeline in seconds
+    python -m experiments.train fashion-akidanet    # Fashion-MNIST, see docs/training.md
+    python -m experiments.train imagenet --data-dir TFDS
+
+Interrupt it at any time: the same command goes on where it stopped and ends with the same
+numbers. Several devices share each batch. Results and how long they took: docs/training.md.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import akida_jax as aj
+from akida_jax import quant, zoo
+from akida_jax.zoo.datasets.augment import augment_images
+from experiments import evaluation, pictures
+from experiments.presets import check_settings, read_settings, run_command
+from experiments.recipes import Phase, Recipe, cross_entropy
+from experiments.runs import Run, check_output, open_run, run_folder, timings, train_visibly
+from experiments.train_data import DataName, TrainingData, load
+
+_ANY = (0, math.inf)
+_COUNT = (1, math.inf)
+_RANGES = {
+    "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "size": _COUNT, "halvings": (0, 5),
+    "n_train": _COUNT, "n_calibration": _ANY, "float_epochs": _ANY, "quantized_epochs": _ANY,
+    "cycle_epochs": _COUNT, "warmup_epochs": _ANY, "batch_size": _COUNT, "float_rates": _ANY,
+    "quantized_rates": _ANY, "weight_decay": _ANY, "label_smoothing": (0, 0.99),
+    "average": (0, 0.999999), "shift": _ANY,
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one run.
+
+    Attributes:
+      model: a classifier of the zoo.
+      alpha: width multiplier, where the model has one.
+      halvings: layers that halve the map, where the model can choose.
+      data: a labelled data set.
+      data_dir: its folder, instead of its usual place.
+      size: rows and columns of the images; the data set's own by default.
+      n_train: use the first so many training examples in random order; all by default.
+      bits: input weights, weights, activations; by default those the model is published with.
+      weight_quantizer: how the weights' scale is chosen.
+      n_calibration: training examples from which activation ranges are chosen; 0 for those
+        of the float network's ReLU.
+      seed: of weights, order and augmentation.
+      float_epochs: epochs of the float network.
+      quantized_epochs: epochs of its quantized twin.
+      schedule: of the learning rate.
+      cycle_epochs: length of a cycle of the cyclic schedule.
+      warmup_epochs: of the cosine schedule.
+      float_rates: lowest and highest learning rate of the float epochs.
+      quantized_rates: the same for the quantized epochs.
+      batch_size: examples per step.
+      weight_decay: of kernels, decoupled.
+      label_smoothing: share of probability spread over all classes.
+      average: decay of the moving average of the parameters; none by default.
+      flip: mirror training images at random.
+      shift: shift training images by up to so many pixels.
+      output: folder that receives one folder per run.
+      restart: forget what an earlier run with these settings has done.
+
+    Raises:
+      ValueError: naming every option that is out of its range.
+    """
+
+    model: str = "akidanet"
+    alpha: float | None = None
+    halvings: int | None = None
+    data: DataName = "digits"
+    data_dir: str | None = None
+    size: int | None = None
+    n_train: int | None = None
+    bits: tuple[int, int, int] | None = None
+    weight_quantizer: quant.WeightQuantizer = "max_per_filter"
+    n_calibration: int = 256
+    seed: int = 0
+    float_epochs: int = 20
+    quantized_epochs: int = 8
+    schedule: Literal["cosine", "cyclic"] = "cosine"
+    cycle_epochs: int = 4
+    warmup_epochs: float = 1.0
+    float_rates: tuple[float, float] = (1e-5, 3e-3)
+    quantized_rates: tuple[float, float] = (1e-6, 3e-4)
+    batch_size: int = 128
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    average: float | None = None
+    flip: bool = False
+    shift: int = 0
+    output: str = "runs/train"
+    restart: bool = False
+
+    def __post_init__(self):
+        """Refuse what would fail only in the middle of a run, or after it."""
+        check_settings(self, _RANGES, {"model": zoo.list()})
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this run; other settings have another one."""
+        return run_folder(self, f"{self.data}-{self.model}-seed{self.seed}")
+
+
+_IMAGENET = Config(
+    model="akidanet", alpha=0.5, data="imagenet2012", size=224, float_epochs=90,
+    quantized_epochs=10, batch_size=256, warmup_epochs=5, weight_decay=1e-4,
+    label_smoothing=0.1, average=0.9999, flip=True,
+)  # fmt: skip
+
+PRESETS = {
+    "default": (
+        "AkidaNet 0.25 on scikit-learn's digits",
+        Config(alpha=0.25, halvings=4, size=32, shift=2, float_epochs=30, batch_size=64),
+    ),
+    "smoke": (
+        "the whole pipeline in under a minute; the accuracy means nothing",
+        Config(model="gxnor", data="fashion-mnist", n_train=64, float_epochs=2, quantized_epochs=1,
+               batch_size=32, n_calibration=32, output="runs/smoke"),
+    ),
+    "fashion-akidanet": (
+        "AkidaNet 0.5 on Fashion-MNIST at 32x32",
+        Config(data="fashion-mnist", alpha=0.5, halvings=4, size=32, flip=True, shift=2,
+               float_epochs=30, quantized_epochs=10, weight_decay=1e-3),
+    ),
+    "fashion-gxnor": (
+        "GXNOR, 2-bit weights and 1-bit activations, on Fashion-MNIST",
+        Config(model="gxnor", data="fashion-mnist", flip=True, shift=1, float_epochs=12,
+               quantized_epochs=12, quantized_rates=(1e-6, 1e-3), weight_decay=1e-3),
+    ),
+    "imagenet": ("AkidaNet 0.5 on ImageNet, as the paper's Table 4", _IMAGENET),
+    "imagenette": (
+        "AkidaNet 0.5 on Imagenette, as the paper's Table 4",
+        dataclasses.replace(_IMAGENET, data="imagenette"),
+    ),
+    "cats-vs-dogs": (
+        "AkidaNet 0.5 at 160x160, as the paper's Table 4",
+        dataclasses.replace(_IMAGENET, data="cats_vs_dogs", size=160),
+    ),
+    "plant-village": (
+        "AkidaNet 0.5 with a hidden layer, as the paper's Table 4",
+        dataclasses.replace(_IMAGENET, data="plant_village", model="akidanet_plant_village"),
+    ),
+    "keywords": (
+        "DS-CNN on Speech Commands",
+        Config(model="ds_cnn", data="speech-commands", float_epochs=16, quantized_epochs=8),
+    ),
+}  # fmt: skip
+
+
+def run(config: Config, console: Console) -> dict:
+    """Train, convert, evaluate; return the result that is written as JSON.
+
+    Raises:
+      ValueError: before training, if the chip cannot hold the network, the output is no
+        folder, or the run was begun with other data.
+    """
+    check_output(config.folder)
+    start = time.perf_counter()
+    with console.status(f"Loading {config.data} ..."):
+        data = load(config)
+    seconds = time.perf_counter() - start
+    this = open_run(config, config.folder, data.fingerprint, console)
+    if (finished := this.finished(console)) is not None:
+        return finished
+    network = build(config, data)
+    this.begin()
+    network, history = _train(config, this, network, data, console)
+    model = aj.convert(network)
+    aj.save(model, this.folder / "model.akj")
+    return this.write_result(
+        config,
+        experiment="train",
+        title=f"{_label(config)} on {data.title}",
+        class_names=list(data.class_names),
+        source=data.source,
+        terms=data.terms,
+        **evaluate(network, model, data, history),
+        history=history,
+        timings_s=timings(seconds, history),
+    )
+
+
+def _label(config: Config) -> str:
+    label = pictures.LABELS.get(config.model, config.model)
+    return label if config.alpha is None else f"{label} {config.alpha:g}"
+
+
+def build(config: Config, data: TrainingData) -> quant.Sequential:
+    """Return the float network, having seen that its quantized twin can be converted.
+
+    Raises:
+      ValueError: if the chip cannot hold the twin.
+    """
+    options: dict[str, Any] = {"alpha": config.alpha, "halvings": config.halvings}
+    given = {key: value for key, value in options.items() if value is not None}
+    shape: dict[str, Any] = {"classes": len(data.class_names), "input_shape": data.input_shape}
+    network = zoo.build(config.model, seed=config.seed, **shape, **given)
+    aj.convert(_quantizer(config)(network))
+    return network
+
+
+def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
+    widths = zoo.published_widths(config.model)
+    if config.bits is not None:
+        widths["bits"] = config.bits
+    return functools.partial(quant.quantize, weight_quantizer=config.weight_quantizer, **widths)
+
+
+def phases(config: Config) -> tuple[Phase, Phase]:
+    """Return the float and the quantized phase of a run."""
+    common: dict[str, Any] = {
+        "schedule": config.schedule,
+        "cycle_epochs": config.cycle_epochs,
+        "warmup_epochs": config.warmup_epochs,
+    }
+    return (
+        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
+              high=config.float_rates[1], **common),
+        Phase(name="quantized", epochs=config.quantized_epochs, low=config.quantized_rates[0],
+              high=config.quantized_rates[1], **common),
+    )  # fmt: skip
+
+
+def recipe(config: Config, augment: Callable | None) -> Recipe:
+    """Return the recipe of a run; the data set's augmentation comes before flip and shift."""
+    change = functools.partial(augment_images, flip=config.flip, shift=config.shift)
+
+    def both(key, x):
+        return change(key, x if augment is None else augment(key, x))
+
+    return Recipe(
+        batch_size=config.batch_size,
+        loss=functools.partial(cross_entropy, smoothing=config.label_smoothing),
+        augment=both,
+        weight_decay=config.weight_decay,
+        average=config.average,
+    )
+
+
+def _train(
+    config: Config, this: Run, network: quant.Sequential, data: TrainingData, console: Console
+) -> tuple[quant.Sequential, list[dict]]:
+    sample = data.sample(config.n_calibration, seed=config.seed)
+    return train_visibly(
+        this,
+        network,
+        phases(config),
+        data.train,
+        data.test,
+        console,
+        quantize=functools.partial(_quantizer(config), calibration=sample),
+        recipe=recipe(config, data.augment),
+        seed=config.seed,
+    )
+
+
+def evaluate(
+    network: quant.Sequential, model: aj.Model, data: TrainingData, history: list[dict]
+) -> dict:
+    """Measure accuracy in each form, and compare every potential of the test set."""
+    correct, compared, labels, predicted = 0, {"potentials_compared": 0}, [], []
+    work: dict = {}
+    for piece in data.test_pieces():
+        equal = evaluation.integer_forms(network, model, piece.x)
+        compared = {**equal, "potentials_compared": equal["potentials_compared"]
+                    + compared["potentials_compared"]}  # fmt: skip
+        labels.append(piece.y)
+        predicted.append(model.predict(piece.x, "dense").argmax(-1).reshape(-1))
+        correct += int((evaluation.classify(network, piece.x) == piece.y).sum())
+        work = work or evaluation.work(model, piece.x)
+    truth, found = np.concatenate(labels), np.concatenate(predicted)
+    floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
+    return {
+        "accuracy": {
+            "float": floats[-1] if floats else None,
+            "quantized": correct / len(truth),
+            "integer": float((found == truth).mean()),
+        },
+        "n_train": data.n_train,
+        "n_test": len(truth),
+        **compared,
+        **work,
+        "confusion": evaluation.confusion(truth, found, len(data.class_names)),
+    }
+
+
+def report(result: dict, folder: Path, console: Console) -> None:
+    """Print what was reached, and where the pictures lie."""
+    table = Table(title=result["title"])
+    table.add_column("form")
+    table.add_column("accuracy", justify="right")
+    table.add_column("computed by")
+    by = {"float": "Flax, float32", "quantized": "Flax, straight-through",
+          "integer": "dense = event executor"}  # fmt: skip
+    for form, value in result["accuracy"].items():
+        if value is not None:
+            table.add_row(form, f"{value:.2%}", by[form])
+    console.print(table)
+    console.print(
+        f"{result['n_test']:,} test examples; {result['potentials_compared']:,} potentials of the "
+        "quantized network, dense and event executor compared: all equal."
+    )
+    console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Run a preset, "default" if none is named, with its settings overridden."""
+    config = read_settings(PRESETS, arguments)
+    console = Console()
+    result = run(config, console)
+    pictures.draw_history(result, config.folder / "training.png")
+    pictures.draw_confusion(result, config.folder / "confusion.png")
+    report(result, config.folder, console)
+    return result
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,105 @@
+"""The data sets that `experiments.train` reads, in one form."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import UInt8
+
+from akida_jax.zoo.datasets import Examples, LabelledSet
+from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
+from akida_jax.zoo.datasets.image_sets import load_images
+from experiments.recipes import Augment
+from experiments.streams import Data
+
+ImageName = Literal["digits", "fashion-mnist", "mnist"]
+DownloadedName = Literal["imagenet2012", "imagenette", "cats_vs_dogs", "plant_village"]
+DataName = ImageName | DownloadedName | Literal["speech-commands", "modelnet10"]
+
+_PIECE = 2000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """A data set as `experiments.train` needs it.
+
+    Attributes:
+      title: as it stands in tables.
+      class_names: by label.
+      train: training examples.
+      test: test examples; a stream if the training examples are one.
+      fingerprint: changes if the data do.
+      source: who made the data, and where they come from.
+      terms: licence of the data.
+      augment: random changes that belong to this kind of data, or None.
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    train: Data
+    test: Data
+    fingerprint: str
+    source: str
+    terms: str
+    augment: Augment | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return (
+            self.train.x.shape[1:] if isinstance(self.train, Examples) else self.train.input_shape
+        )
+
+    @property
+    def n_train(self) -> int:
+        """Number of training examples."""
+        return len(self.train.x) if isinstance(self.train, Examples) else self.train.n_train
+
+    def sample(self, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w c"] | None:
+        """Return inputs of so many random training examples; None for 0."""
+        if not n:
+            return None
+        if not isinstance(self.train, Examples):
+            batch = next(iter(self.train.train_batches(seed, 0, min(n, self.train.n_train))))
+            return batch.x
+        order = np.random.default_rng(seed).permutation(len(self.train.x))
+        return self.train.x[order[:n]]
+
+    def test_pieces(self) -> Iterator[Examples]:
+        """Yield the test examples in pieces that fit into memory with their potentials."""
+        if not isinstance(self.test, Examples):
+            yield from self.test.test_batches(_PIECE)
+            return
+        for start in range(0, len(self.test.x), _PIECE):
+            yield Examples(*(values[start : start + _PIECE] for values in self.test))
+
+
+def load(config: Any) -> TrainingData:
+    """Load the data set that the settings of `experiments.train` name.
+
+    Raises:
+      FileNotFoundError: if data are missing, saying how to get them.
+      ValueError: if a file is damaged or a setting does not suit the data.
+    """
+    if config.data in get_args(ImageName):
+        return _in_memory(load_images(config.data, data_dir=config.data_dir, size=config.size),
+                          config)  # fmt: skip
+    raise ValueError(f"no reader for {config.data!r} yet")
+
+
+def _in_memory(dataset: LabelledSet, config: Any, augment: Augment | None = None) -> TrainingData:
+    train = dataset.train
+    if config.n_train is not None:
+        chosen = np.random.default_rng(config.seed).permutation(len(train.x))[: config.n_train]
+        train = Examples(train.x[chosen], train.y[chosen])
+    return TrainingData(
+        title=dataset.title,
+        class_names=dataset.class_names,
+        train=train,
+        test=dataset.test,
+        fingerprint=fingerprint_arrays(*dataset.train, *dataset.test),
+        source=dataset.source,
+        terms=dataset.terms,
+        augment=augment,
+    )
