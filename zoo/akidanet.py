@@ -94,6 +94,7 @@ def edge_layers(
     alpha: float = 0.5,
     classes: int = 1000,
     spikes: int = SPIKES,
+    **form: Any,
 ) -> list[InputData | Layer]:
     """Return AkidaNet with a head whose last layer can learn on the chip.
 
@@ -105,8 +106,11 @@ def edge_layers(
       alpha: width multiplier.
       classes: units of the classifier.
       spikes: filters of the separable layer.
+      **form: `halvings` and `downsampling`, as of `akidanet_layers`.
     """
-    body = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha, include_top=False)
+    body = akidanet_layers(
+        "akidanet", input_shape=input_shape, alpha=alpha, include_top=False, **form
+    )
     return [
         *body,
         SeparableConv(filters=spikes, kernel_size=3, pool="global_average",
@@ -121,6 +125,7 @@ def face_layers(
     alpha: float = 0.5,
     classes: int | None = 10575,
     embedding: int = 128,
+    **form: Any,
 ) -> list[InputData | Layer]:
     """Return AkidaNet with a face embedding.
 
@@ -129,26 +134,36 @@ def face_layers(
       alpha: width multiplier.
       classes: people to identify; None ends with the embedding, for verification.
       embedding: units of the embedding.
+      **form: `halvings` and `downsampling`, as of `akidanet_layers`.
     """
-    *pooled, _ = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha)
+    *pooled, _ = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha, **form)
     head: list[Layer] = [Dense(units=embedding, activation=classes is not None, name="embedding")]
     if classes is not None:
         head.append(Dense(units=classes, activation=False, name="classifier"))
     return [*pooled, *head]
 
 
-def plant_village_layers(
-    *, input_shape: Shape = (224, 224, 3), alpha: float = 0.5, classes: int = 38, hidden: int = 512
+def hidden_layers(
+    *,
+    input_shape: Shape = (224, 224, 3),
+    alpha: float = 0.5,
+    classes: int,
+    hidden: int = 512,
+    **form: Any,
 ) -> list[InputData | Layer]:
     """Return AkidaNet with a hidden layer in front of the classifier.
+
+    It is published for PlantVillage; that the heartbeat network of the paper's Table 6 has
+    the same form is inferred from its size.
 
     Args:
       input_shape: height, width, channels of the images.
       alpha: width multiplier.
       classes: units of the classifier.
       hidden: units of the hidden layer.
+      **form: `halvings` and `downsampling`, as of `akidanet_layers`.
     """
-    *pooled, _ = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha)
+    *pooled, _ = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha, **form)
     head = [Dense(units=hidden, name="fc_1"),
             Dense(units=classes, activation=False, name="predictions")]  # fmt: skip
     return [*pooled, *head]

@@ -18,7 +18,7 @@ from akida_jax.zoo.akidanet import (
     akidanet_layers,
     edge_layers,
     face_layers,
-    plant_village_layers,
+    hidden_layers,
 )
 from akida_jax.zoo.dvs import FILTERS, dvs_layers
 from akida_jax.zoo.ecg import ecg_layers
@@ -50,6 +50,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     **{name: Architecture(layers=functools.partial(dvs_layers, name)) for name in FILTERS},
     **{name: Architecture(layers=functools.partial(akidanet_layers, name))
        for name in FULL_CONVOLUTIONS},
+    "akidanet_ecg": Architecture(layers=functools.partial(hidden_layers, classes=4)),
     "akidanet_edge": Architecture(
         layers=edge_layers,
         overrides=(Rule(layers="spike_generator", act_bits=1, max_activation=1.0),
@@ -57,7 +58,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         max_activations={"spike_generator": 1.0},
     ),
     "akidanet_faces": Architecture(layers=face_layers),
-    "akidanet_plant_village": Architecture(layers=plant_village_layers),
+    "akidanet_plant_village": Architecture(layers=functools.partial(hidden_layers, classes=38)),
     "ds_cnn": Architecture(layers=ds_cnn_layers),
     "ecg": Architecture(layers=ecg_layers),
     "gxnor": Architecture(layers=gxnor_layers, bits=(2, 2, 1)),

@@ -83,3 +83,47 @@ def test_the_blank_model_has_the_shape_of_the_converted_network():
 def test_impossible_widths_are_refused(alpha):
     with pytest.raises(ValueError, match="alpha must be at least 1/32"):
         zoo.build("akidanet", alpha=alpha)
+
+
+def test_small_images_are_halved_less_often():
+    model = zoo.blank_model("akidanet", alpha=0.5, input_shape=(32, 32, 1), halvings=4)
+    assert [p.in_shape[0] for p in model.programs][-3:] == [2, 2, 1]
+    with pytest.raises(ValueError, match=r"separable_13.*1x1"):
+        zoo.blank_model("akidanet", alpha=0.5, input_shape=(32, 32, 1))
+    with pytest.raises(ValueError, match="halvings must be 0 to 5, got 6"):
+        zoo.build("akidanet", halvings=6)
+
+
+def test_the_max_pool_form_has_the_same_maps_and_weights():
+    strided, pooled = (
+        zoo.blank_model("mobilenet", alpha=0.25, downsampling=form)
+        for form in ("stride", "max_pool")
+    )
+    assert [p.in_shape for p in pooled.programs] == [p.in_shape for p in strided.programs]
+    assert {layer.stride for layer in pooled.layers[:-1]} == {1}
+    assert [layer.name for layer in pooled.layers[:-1] if layer.pool == "max"] == [
+        layer.name for layer in strided.layers[:-1] if layer.stride == 2
+    ]
+    with pytest.raises(ValueError, match="downsampling must be one of"):
+        zoo.build("mobilenet", downsampling="average")
+
+
+def test_the_edge_heads_spikes_are_bounded_at_one():
+    network = zoo.build("akidanet_edge", alpha=0.25, input_shape=(64, 64, 3), classes=3, spikes=32)
+    x = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    outputs = {name: np.asarray(y) for name, y in network.outputs(x)}
+    assert network.layers[-2].max_activation == 1.0
+    assert outputs["spike_generator"].max() <= 1.0
+    assert network.layers[0].max_activation == 6.0
+
+
+def test_the_ecg_form_has_the_published_size():
+    """Table 6 gives 1008.4 KB: a hidden layer of 512 and four rhythms in 4 bits."""
+    programs = zoo.blank_model("akidanet_ecg").programs
+    bits = sum(p.spec.n_weights(p.in_shape) * p.spec.weight_bits for p in programs)
+    plant = zoo.blank_model("akidanet_plant_village").programs
+    others = sum(p.spec.n_weights(p.in_shape) * p.spec.weight_bits for p in plant)
+    # Theirs differ by 1018.8 - 1008.4 KB, ours by the weights of 34 classes, 8.5 KB; the rest
+    # are the thresholds and steps of these classes in a format that is not published.
+    assert (others - bits) / 8 == 34 * 512 / 2
+    assert programs[-1].spec.units == 4

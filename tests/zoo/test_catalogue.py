@@ -18,7 +18,7 @@ def parameters(network):
 
 def test_list():
     assert zoo.list() == [
-        "akida_small", "akida_tiny", "akidanet", "akidanet_edge", "akidanet_faces",
+        "akida_small", "akida_tiny", "akidanet", "akidanet_ecg", "akidanet_edge", "akidanet_faces",
         "akidanet_plant_village", "ds_cnn", "ecg", "gxnor", "mobilenet", "vgg_like", "yolo",
     ]  # fmt: skip
 
