@@ -21,7 +21,10 @@ from experiments.checkpoints import Checkpoints
 from experiments.files import write_text
 from experiments.provenance import describe_code, describe_machine
 from experiments.recipes import Phase
+from experiments.weights import save_weights
 
+#: Weights of the trained float network, in the run's folder.
+FLOAT_WEIGHTS = "float.npz"
 _ELSEWHERE = ("output", "restart")
 
 
@@ -154,7 +157,14 @@ def train_visibly(
             progress.update(bar, completed=row["epoch"], description=text)
 
         return training.train(
-            network, phases, data, test, checkpoints=checkpoints, on_epoch=show, **settings
+            network,
+            phases,
+            data,
+            test,
+            checkpoints=checkpoints,
+            on_epoch=show,
+            on_float=lambda network: save_weights(network, run.folder / FLOAT_WEIGHTS),
+            **settings,
         )
 
 

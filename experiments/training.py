@@ -197,6 +197,7 @@ def train(
     seed: int,
     measure: Measure = accuracy,
     on_epoch: Callable[[dict], None] = lambda row: None,
+    on_float: Callable[[quant.Sequential], None] = lambda network: None,
 ) -> tuple[quant.Sequential, list[dict]]:
     """Train float, quantize, train again; resume where the checkpoints end.
 
@@ -211,6 +212,7 @@ def train(
       seed: of order and augmentation.
       measure: function of (network, test); its numbers by name go into the metrics.
       on_epoch: called with each epoch's row of metrics, also for epochs done before.
+      on_float: called with the trained float network, before it is quantized.
 
     Returns:
       The quantized network and one row of metrics per epoch.
@@ -232,6 +234,8 @@ def train(
             checkpoints.save(epoch, trainer.state, history)
             on_epoch(row)
         network = trainer.network()
+        if not index and done <= last:
+            on_float(network)
         first = last
     return network, history
 

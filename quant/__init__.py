@@ -16,6 +16,7 @@ from akida_jax.quant.activations import (
     least_weight_range,
 )
 from akida_jax.quant.architecture import Conv, Dense, InputConv, InputData, SeparableConv
+from akida_jax.quant.bias_correction import correct_biases
 from akida_jax.quant.exact import Scale, floor_ratio, snap
 from akida_jax.quant.layers import FloatLayer, Precision, QuantizedLayer, Step
 from akida_jax.quant.networks import Sequential
@@ -43,6 +44,7 @@ __all__ = [
     "activate",
     "activation_limit",
     "choose_precisions",
+    "correct_biases",
     "derive_firing",
     "fake_activation",
     "fake_levels",

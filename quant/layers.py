@@ -98,6 +98,13 @@ class FloatLayer(nnx.Module):
         self, x: Float[Array, "n h w c"], *, scale: float = 1.0, shift: int = 0, train: bool = False
     ) -> Float[Array, "n ho wo f"]:
         """Apply the layer to input levels ``x = scale * x_float + shift``."""
+        y = self.preactivation(x, scale=scale, shift=shift, train=train)
+        return jnp.clip(y, 0, self.max_activation) if self.spec.activation else y
+
+    def preactivation(
+        self, x: Float[Array, "n h w c"], *, scale: float = 1.0, shift: int = 0, train: bool = False
+    ) -> Float[Array, "n ho wo f"]:
+        """Return what the activation is applied to."""
         kernels = _kernels(self)
         y = self.spec.max_pool(self.spec.linear(x, kernels))
         if shift:
@@ -107,8 +114,7 @@ class FloatLayer(nnx.Module):
         y = y / scale
         if self.norm is not None:
             y = self.norm(y, use_running_average=not train) * self.effective_gain()
-        y = y + self.bias[...]
-        return jnp.clip(y, 0, self.max_activation) if self.spec.activation else y
+        return y + self.bias[...]
 
     def folded(self) -> tuple[dict[str, Array], Float[Array, " filters"]]:
         """Return kernels and bias with batch norm folded into the last kernel."""
@@ -243,7 +249,7 @@ class QuantizedLayer(nnx.Module):
         """
         integers = self.integers(snap(jax.lax.stop_gradient(input_step)), shift=shift)
         exact = self.potentials(x, integers)
-        real = self._real(x, integers.weights, input_step, shift)
+        real = self.preactivation(x, integers.weights, input_step=input_step, shift=shift)
         if not self.spec.activation:
             return straight_through(logits(exact, integers.firing, self.precision.registers), real)
         levels = activate(
@@ -256,8 +262,18 @@ class QuantizedLayer(nnx.Module):
             levels, real, step=step_value(self.step[...]), bits=self.precision.act_bits
         )
 
-    def _real(self, x: Array, weights: dict[str, Levels], input_step: Array, shift: int) -> Array:
-        # The surrogate: what the float layer would compute with the quantized weights.
+    def preactivation(
+        self,
+        x: Float[Array, "n h w c"],
+        weights: dict[str, Levels],
+        *,
+        input_step: Float[Array, ""],
+        shift: int = 0,
+    ) -> Float[Array, "n ho wo f"]:
+        """Return what the float layer would compute with the quantized weights.
+
+        It is the surrogate that gradients pass through; the levels do not come from it.
+        """
         kernels = {name: fake_levels(k, weights[name]) for name, k in _kernels(self).items()}
         y = self.spec.max_pool(self.spec.linear(x, kernels))
         if shift:
