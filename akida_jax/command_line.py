@@ -1,6 +1,7 @@
 """The command ``akida-jax``: look at models and at the installation."""
 
 import importlib.metadata
+import os
 import platform
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from akida_jax import mapping
+from akida_jax import mapping, zoo
 from akida_jax.executors import EXECUTORS
 from akida_jax.files import load
 from akida_jax.summary import Summary
+from akida_jax.zoo.parameters import count_parameters
+from akida_jax.zoo.pretrained_models import model_card, pretrained_bytes, pretrained_names
 
 
 def info() -> None:
@@ -72,6 +75,71 @@ def summary(
     _show(loaded.summary(placement, mapping.estimate(placement, shares, batch=batch)))
 
 
+def show_zoo(
+    name: tyro.conf.Positional[str | None] = None,
+    save: Path | None = None,
+) -> None:
+    """Show the architectures and the pretrained models, or the card of one of the latter.
+
+    Example: akida-jax zoo akida_tiny_synthetic --save tiny.akj
+
+    Args:
+      name: a pretrained model.
+      save: write that model into this file (.akj).
+    """
+    if name is None:
+        if save is not None:
+            raise ValueError("--save needs the name of a pretrained model: akida-jax zoo NAME")
+        _show(_architectures())
+        _show(_pretrained_models())
+        return
+    card = model_card(name)
+    if save is not None:
+        _write(save, pretrained_bytes(name))
+        print(f"{name}: {card.size_bytes:,} bytes written to {save}")
+        return
+    table = Table("", "", show_header=False, title=f"pretrained model {name}")
+    for heading, text in card.lines():
+        table.add_row(heading, escape(text))
+    _show(table)
+
+
+def _architectures() -> Table:
+    table = Table("architecture", "parameters", "default input", title="zoo.build(NAME)")
+    for name in zoo.list():
+        model = zoo.blank_model(name)
+        shape = "x".join(map(str, model.input_shape))
+        table.add_row(name, f"{count_parameters(model):,}", shape)
+    return table
+
+
+def _pretrained_models() -> Table:
+    table = Table("pretrained model", "data", "integer accuracy", "bytes",
+                  "modelled mJ per inference", title="zoo.pretrained(NAME)")  # fmt: skip
+    for name in pretrained_names():
+        card = model_card(name)
+        energy = ", ".join(f"{cost.total_mj:.3f} ({cost.device})" for cost in card.cost)
+        accuracy = card.accuracy["integer"]
+        runs = f" (mean of {len(accuracy)} runs)" if len(accuracy) > 1 else ""
+        mean = sum(accuracy) / len(accuracy)
+        table.add_row(name, card.data, f"{mean:.1%}{runs}", f"{card.size_bytes:,}", energy)
+    return table
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _show(table: Summary | Table) -> None:
     """Print a rich table in a terminal, plain text into a pipe."""
     console = Console()
@@ -85,7 +153,9 @@ def _show(table: Summary | Table) -> None:
 def main() -> None:
     """Run the command line; a file that cannot be read ends it with exit code 2."""
     try:
-        tyro.extras.subcommand_cli_from_dict({"info": info, "summary": summary, "devices": devices})
+        tyro.extras.subcommand_cli_from_dict(
+            {"info": info, "summary": summary, "devices": devices, "zoo": show_zoo}
+        )
     except BrokenPipeError:
         sys.stderr.close()
     except (OSError, ValueError) as problem:

@@ -1,10 +1,12 @@
+import hashlib
 import subprocess
 import sys
 
 import pytest
 
 import akida_jax as aj
-from akida_jax import mapping
+from akida_jax import mapping, zoo
+from akida_jax.zoo.pretrained_models import model_card, pretrained, pretrained_names
 
 
 def _run(*arguments):
@@ -86,3 +88,57 @@ def test_devices_name_every_fact_and_its_source():
         for fact in device.facts():
             assert fact.name in result.stdout
             assert fact.source in result.stdout
+
+
+def test_the_zoo_lists_architectures_and_pretrained_models():
+    result = _run("zoo")
+    assert result.returncode == 0, result.stderr
+    for name in zoo.list():
+        assert name in result.stdout
+    assert "4,445,000" in result.stdout
+    for name in pretrained_names():
+        card = model_card(name)
+        assert name in result.stdout
+        assert f"{card.size_bytes:,}" in result.stdout
+        mean = sum(card.accuracy["integer"]) / len(card.accuracy["integer"])
+        assert f"{mean:.1%}" in result.stdout
+    assert "modelled" in result.stdout
+
+
+def test_the_zoo_shows_a_card_and_copies_a_model(tmp_path):
+    name = pretrained_names()[0]
+    card = model_card(name)
+    result = _run("zoo", name)
+    assert result.returncode == 0, result.stderr
+    words = " ".join(result.stdout.replace("│", " ").split())
+    assert card.sha256 in words
+    assert " ".join(card.limits.split()) in words
+    result = _run("zoo", name, "--save", tmp_path / "copy.akj")
+    assert result.returncode == 0, result.stderr
+    copied = (tmp_path / "copy.akj").read_bytes()
+    assert hashlib.sha256(copied).hexdigest() == card.sha256
+    assert aj.load(tmp_path / "copy.akj").layers == pretrained(name).layers
+    assert list(tmp_path.iterdir()) == [tmp_path / "copy.akj"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("nope",), "no pretrained model 'nope'; there are "),
+        (("--save", "m.akj"), "--save needs the name of a pretrained model"),
+        (("NAME", "--save", "none/m.akj"), "the folder none does not exist; create it first"),
+        (("NAME", "--save", "."), ". is a folder; give the name of a file"),
+    ],
+)
+def test_impossible_wishes_of_the_zoo_end_with_code_2(options, message):
+    name = pretrained_names()[0]
+    result = _run("zoo", *(name if option == "NAME" else option for option in options))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_of_the_zoo_has_an_example():
+    result = _run("zoo", "--help")
+    assert result.returncode == 0, result.stderr
+    assert "akida-jax zoo akida_tiny_synthetic --save tiny.akj" in " ".join(result.stdout.split())
