@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 
 from experiments import dvs_gesture, dvs_windows, pictures
+from experiments.documents import fill
 from experiments.files import write_text
 from experiments.presets import run_command
 
@@ -128,18 +129,6 @@ def tables() -> dict[str, str]:
         path = RESULT.parent / f"dvs_windows_{data}.json"
         made[f"windows-{data}"] = window_table(json.loads(path.read_text()))
     return made
-
-
-def fill(text: str, made: dict[str, str]) -> str:
-    """Return a document with what stands between its markers replaced."""
-    for name, table in made.items():
-        head, begin, rest = text.partition(f"<!-- table: {name} -->")
-        if begin:
-            _, end, tail = rest.partition("<!-- end -->")
-            if not end:
-                raise ValueError(f"the table {name!r} has no end marker")
-            text = f"{head}{begin}\n{table}\n{end}{tail}"
-    return text
 
 
 def main(config: Config) -> None:

@@ -30,7 +30,7 @@ from experiments.cost_calibration import (
 from experiments.cost_calibration import (
     RESULT as CALIBRATION,
 )
-from experiments.dvs_report import fill
+from experiments.documents import fill
 from experiments.files import write_text
 from experiments.hardware_pictures import draw
 from experiments.provenance import describe_machine
