@@ -103,8 +103,9 @@ class Run:
             "data_fingerprint": self.data,
             **contents,
         }
-        write_text(self.result_path, json.dumps(result, indent=1) + "\n")
-        return result
+        text = json.dumps(result, indent=1)
+        write_text(self.result_path, text + "\n")
+        return json.loads(text)
 
 
 def open_run(config: Any, folder: Path, data: str, console: Console) -> Run:

@@ -1,0 +1,144 @@
+"""The accuracies that docs/training.md quotes.
+
+    python -m experiments.train_report fashion-gxnor --seeds 0 1 2   # train, write the JSON
+    python -m experiments.train_report --tables                      # rewrite the tables only
+
+Runs a preset of experiments.train with each seed (finished runs are taken as they are) and
+writes results/train_PRESET.json.
+"""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from experiments import train
+from experiments.documents import fill
+from experiments.files import write_text
+from experiments.presets import run_command
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "experiments" / "results"
+DOCUMENT = ROOT / "docs" / "training.md"
+
+_KEPT = ("title", "config", "date", "commit", "versions", "device", "source", "terms", "n_train",
+         "n_test", "accuracy", "potentials_compared", "potentials_equal", "sparsity", "weights",
+         "timings_s", "code", "data_fingerprint")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the report.
+
+    Attributes:
+      presets: of `experiments.train`.
+      seeds: of the runs of each preset.
+      output: folder of the runs.
+      tables: only rewrite the tables from the committed JSON.
+    """
+
+    presets: tyro.conf.Positional[tuple[str, ...]] = ()
+    seeds: tuple[int, ...] = (0,)
+    output: str = "runs/train"
+    tables: bool = False
+
+    def __post_init__(self):
+        """Refuse a preset that is not there."""
+        unknown = [name for name in self.presets if name not in train.PRESETS]
+        if unknown:
+            raise ValueError(
+                f"no preset {', '.join(unknown)}; there are {', '.join(train.PRESETS)}"
+            )
+
+
+def result_path(preset: str) -> Path:
+    """Return the file of a preset's results."""
+    return RESULTS / f"train_{preset.replace('-', '_')}.json"
+
+
+def collect(preset: str, config: Config, console: Console) -> dict:
+    """Run a preset with every seed and keep what a table needs."""
+    runs = []
+    for seed in config.seeds:
+        settings = dataclasses.replace(train.PRESETS[preset][1], seed=seed, output=config.output)
+        result = train.run(settings, console)
+        runs.append({key: result[key] for key in _KEPT})
+    return {"experiment": "train_report", "preset": preset, "runs": runs}
+
+
+def stored() -> Iterator[dict[str, Any]]:
+    """Yield the results of every preset that has any."""
+    for preset in train.PRESETS:
+        if result_path(preset).exists():
+            yield json.loads(result_path(preset).read_text())
+
+
+def accuracy_table() -> str:
+    """Return the accuracies of every preset as Markdown."""
+    lines = [
+        "| preset | network, data | weights | trained on | tested on | float | integer | "
+        "each seed | training, minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for result in stored():
+        runs = result["runs"]
+        first = runs[0]
+        floats = [100 * run["accuracy"]["float"] for run in runs]
+        integers = [100 * run["accuracy"]["integer"] for run in runs]
+        minutes = statistics.mean(run["timings_s"]["training"] for run in runs) / 60
+        lines.append(
+            f"| {result['preset']} | {first['title']} | {first['weights']:,} | "
+            f"{first['n_train']:,} | {first['n_test']:,} | {statistics.mean(floats):.2f} % | "
+            f"{statistics.mean(integers):.2f} % | "
+            f"{', '.join(f'{value:.2f}' for value in integers)} | {minutes:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def post_training_table() -> str:
+    """Return quantization after training beside quantized training, as Markdown."""
+    result = json.loads((RESULTS / "post_training.json").read_text())
+    rows = result["rows"]
+    ways = list(dict.fromkeys((row["ranges"], row["bias_correction"]) for row in rows))
+    heads = [f"{ranges}{', corrected' if corrected else ''}" for ranges, corrected in ways]
+    lines = ["| bits | weight scales | " + " | ".join(heads) + " |", "|---" * (len(ways) + 2) + "|"]
+    for bits, weights in dict.fromkeys((tuple(row["bits"]), row["weights"]) for row in rows):
+        found = {
+            (row["ranges"], row["bias_correction"]): row["accuracy"]
+            for row in rows
+            if (tuple(row["bits"]), row["weights"]) == (bits, weights)
+        }
+        cells = " | ".join(f"{found[way]:.1%}" for way in ways)
+        lines.append(f"| {'/'.join(map(str, bits))} | {weights.replace('_', ' ')} | {cells} |")
+    accuracy = result["run"]["accuracy"]
+    lines.append("")
+    lines.append(
+        f"{result['title']}: float {accuracy['float']:.2%}, quantized training at 8/4/4 "
+        f"{accuracy['integer']:.2%}."
+    )
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """Return every generated table by its marker."""
+    return {"trained": accuracy_table(), "post-training": post_training_table()}
+
+
+def main(config: Config) -> None:
+    """Run, write the JSON, rewrite the tables."""
+    console = Console()
+    if not config.tables:
+        for preset in config.presets:
+            result = collect(preset, config, console)
+            write_text(result_path(preset), json.dumps(result, indent=1) + "\n")
+    write_text(DOCUMENT, fill(DOCUMENT.read_text(), tables()))
+    console.print(tables()["trained"])
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(tyro.cli(Config)))

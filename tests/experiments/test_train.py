@@ -1,0 +1,141 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import akida_jax as aj
+from akida_jax.zoo.datasets import Examples, LabelledSet
+from experiments import train, train_data
+from experiments.presets import read_settings
+from experiments.runs import FLOAT_WEIGHTS
+from experiments.train_data import TrainingData
+
+N_TRAIN, N_TEST = 24, 7
+
+
+def make_examples(n, seed):
+    """Images whose left or right half is bright, by class."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n).astype(np.int32)
+    x = rng.integers(0, 60, (n, 28, 28, 1), dtype=np.uint8)
+    x[np.arange(n) % n, :, 14:] += (120 * y[:, None, None, None]).astype(np.uint8)
+    x[np.arange(n) % n, :, :14] += (120 * (1 - y)[:, None, None, None]).astype(np.uint8)
+    return Examples(x, y)
+
+
+def make_set():
+    return LabelledSet(
+        name="halves", title="bright halves", class_names=("left", "right"),
+        train=make_examples(N_TRAIN, 1), test=make_examples(N_TEST, 2),
+        source="computed", terms="none",
+    )  # fmt: skip
+
+
+class Halves:
+    """The same examples as a stream."""
+
+    n_train = N_TRAIN
+    input_shape = (28, 28, 1)
+
+    def train_batches(self, seed, epoch, batch_size):
+        order = np.random.default_rng((seed, epoch)).permutation(N_TRAIN)
+        data = make_examples(N_TRAIN, 1)
+        for start in range(0, N_TRAIN - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            yield Examples(data.x[chosen], data.y[chosen])
+
+    def test_batches(self, batch_size):
+        data = make_examples(N_TEST, 2)
+        for start in range(0, N_TEST, 3):
+            yield Examples(data.x[start : start + 3], data.y[start : start + 3])
+
+
+def make_stream():
+    return TrainingData(
+        title="bright halves", class_names=("left", "right"), train=Halves(), test=Halves(),
+        fingerprint="0123", source="computed", terms="none",
+    )  # fmt: skip
+
+
+SHORT = ("smoke", "--float-epochs", "1", "--n-calibration", "8", "--batch-size", "8")
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    monkeypatch.setattr(train_data, "load_images", lambda name, **given: make_set())
+
+
+def test_a_run_from_data_to_result(halves, tmp_path, capsys):
+    result = train.main([*SHORT, "--output", str(tmp_path), "--flip"])
+    folder = tmp_path / next(path.name for path in tmp_path.iterdir())
+    assert result == json.loads((folder / "result.json").read_text())
+    assert result["title"] == "GXNOR on bright halves"
+    assert (result["n_train"], result["n_test"]) == (N_TRAIN, N_TEST)
+    assert result["potentials_compared"] == 2 * N_TEST
+    assert result["potentials_equal"] == {"dense": True, "event": True}
+    assert result["accuracy"]["integer"] == result["accuracy"]["quantized"]
+    assert [row["phase"] for row in result["history"]] == ["float", "quantized"]
+    assert np.sum(result["confusion"]) == N_TEST
+    model = aj.load(folder / "model.akj")
+    right = np.trace(result["confusion"]) / N_TEST
+    assert model.evaluate(make_set().test.x, make_set().test.y) == right
+    # GXNOR keeps its published widths: 2-bit weights, 1-bit activations.
+    assert {(layer.weight_bits, layer.act_bits) for layer in model.layers} == {(2, 1)}
+    assert (folder / FLOAT_WEIGHTS).exists()
+    assert "14 potentials of the quantized network" in " ".join(capsys.readouterr().out.split())
+    # The same command shows the finished run; another seed is another run.
+    assert train.main([*SHORT, "--output", str(tmp_path), "--flip"]) == result
+    assert "This run is finished already" in capsys.readouterr().out
+
+
+def test_a_stream_is_evaluated_piece_by_piece(monkeypatch, tmp_path):
+    monkeypatch.setattr(train, "load", lambda config: make_stream())
+    result = train.main([*SHORT, "--output", str(tmp_path), "--bits", "4", "4", "2"])
+    assert (result["n_train"], result["n_test"]) == (N_TRAIN, N_TEST)
+    assert result["potentials_compared"] == 2 * N_TEST
+    assert np.sum(result["confusion"]) == N_TEST
+
+
+def test_fewer_training_examples(halves):
+    config = dataclasses.replace(train.PRESETS["smoke"][1], n_train=5, data="digits")
+    chosen, again = (train_data.load(config) for _ in range(2))
+    assert chosen.n_train == 5
+    np.testing.assert_array_equal(chosen.train.x, again.train.x)
+    everything = train_data.load(dataclasses.replace(config, n_train=None))
+    assert everything.n_train == N_TRAIN
+    # The data are the same, whatever part of them is used.
+    assert everything.fingerprint == chosen.fingerprint
+
+
+def test_calibration_samples_come_from_the_training_set(halves):
+    data = train_data.load(train.PRESETS["smoke"][1])
+    sample = data.sample(6, seed=3)
+    everything = make_set().train.x
+    assert all((everything == image).all((1, 2, 3)).any() for image in sample)
+    assert data.sample(0, seed=3) is None
+    assert make_stream().sample(100, seed=3).shape == (N_TRAIN, 28, 28, 1)
+
+
+def test_a_network_that_the_chip_lacks_is_refused_before_training(halves, tmp_path):
+    config = train.Config(model="akidanet", alpha=0.25, output=str(tmp_path))
+    with pytest.raises(ValueError, match=r"separable_13.*1x1"):
+        train.run(config, Console())
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_out_of_range_are_named_at_once():
+    with pytest.raises(ValueError, match=r"--alpha must be .* got 0.0; .*--model must be one of"):
+        read_settings(train.PRESETS, ["default", "--alpha", "0", "--model", "akidanets"])
+
+
+@pytest.mark.parametrize("name", ["default", "smoke", "fashion-akidanet", "plant-village"])
+def test_presets_have_a_network_that_can_be_converted(name):
+    config = train.PRESETS[name][1]
+    size = config.size or 28
+    channels = 1 if config.data in ("digits", "fashion-mnist", "mnist") else 3
+    x = np.zeros((1, size, size, channels), np.uint8)
+    blank = Examples(x, np.zeros(1, np.int32))
+    data = dataclasses.replace(make_stream(), train=blank, test=blank)
+    assert train.build(config, data).input.input_shape == (size, size, channels)
