@@ -1,9 +1,9 @@
-"""Fingerprints of data sets: equal if the recordings are, whatever folder they lie in."""
+"""Fingerprints of data sets: equal if the data are, whatever folder they lie in."""
 
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,27 +20,56 @@ _PIECE_BYTES = 1 << 20
 _SAMPLE_MS = 100.0
 
 
-def _read_pieces(folder: pathlib.Path, patterns: tuple[str, ...]) -> Iterator[bytes]:
-    for pattern in patterns:
-        for path in sorted(folder.glob(pattern)):
-            yield f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode()
-            with path.open("rb") as file:
-                while piece := file.read(_PIECE_BYTES):
-                    yield piece
+def _digest(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()[:16]
 
 
-def _make_sample(seed: int) -> Iterator[bytes]:
-    for events in synthetic_gestures(seed, n_per_class=1, duration_ms=_SAMPLE_MS)[0]:
-        yield events.tobytes()
+def _read_pieces(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> Iterator[bytes]:
+    for path in paths:
+        yield f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode()
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+
+
+def fingerprint_files(folder: str | os.PathLike[str], patterns: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits that change if a file's name, size or content do.
+
+    Files are read in pieces of 1 MiB. Other files in the folder do not count, nor does where
+    the folder lies.
+
+    Args:
+      folder: of the data set.
+      patterns: of the files that count, relative to the folder, such as "s[0-9]*/*.pgm".
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+    """
+    folder = pathlib.Path(folder)
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    if not paths:
+        raise FileNotFoundError(f"{folder}: no file to fingerprint is {' or '.join(patterns)}")
+    return _digest(_read_pieces(folder, paths))
+
+
+def fingerprint_arrays(*arrays: np.ndarray) -> str:
+    """Return 16 hexadecimal digits that change if shape, dtype or content of an array do."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 def fingerprint(name: str, *, seed: int = 0, data_dir: str | os.PathLike[str] | None = None) -> str:
-    """Return 16 hexadecimal digits that change if the data do.
+    """Return 16 hexadecimal digits that change if an event data set does.
 
-    They are a hash over names, sizes and content of the files that
-    :func:`akida_jax.zoo.datasets.load_recordings` reads. Of ``synthetic``, which has no files, a
-    short sample is computed: the same generator gives the same sample for a seed. How many
-    recordings are made of it is not part of the fingerprint.
+    They are those of the files that :func:`akida_jax.zoo.datasets.load_recordings` reads. Of
+    ``synthetic``, which has no files, a short sample is computed: the same generator gives the
+    same sample for a seed. How many recordings are made of it is not part of the fingerprint.
 
     Args:
       name: one of ``EVENT_SETS``.
@@ -52,19 +81,6 @@ def fingerprint(name: str, *, seed: int = 0, data_dir: str | os.PathLike[str] | 
       FileNotFoundError: if data are missing.
     """
     if name == "synthetic":
-        pieces = _make_sample(seed)
-    else:
-        pieces = _read_pieces(find_folder(find_place(name), data_dir), _PATTERNS[name])
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()[:16]
-
-
-def fingerprint_arrays(*arrays: np.ndarray) -> str:
-    """Return 16 hexadecimal digits that change if shape, dtype or content of an array do."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
+        events, _ = synthetic_gestures(seed, n_per_class=1, duration_ms=_SAMPLE_MS)
+        return _digest(recording.tobytes() for recording in events)
+    return fingerprint_files(find_folder(find_place(name), data_dir), _PATTERNS[name])
