@@ -1,6 +1,6 @@
 """Train a network of the zoo on a labelled data set: float, 8/4/4 bits, the chip's integers.
 
-    python -m experiments.train                     # digits, offline, under two minutes
+    python -m experiments.train                     # digits, offline, in a minute
     python -m experiments.train smoke               # the whole pipeline in seconds
     python -m experiments.train fashion-akidanet    # Fashion-MNIST, see docs/training.md
     python -m experiments.train imagenet --data-dir TFDS
@@ -78,7 +78,7 @@ class Config:
       ValueError: naming every option that is out of its range.
     """
 
-    model: str = "akidanet"
+    model: str = "gxnor"
     alpha: float | None = None
     halvings: int | None = None
     data: DataName = "digits"
@@ -123,12 +123,12 @@ _IMAGENET = Config(
 
 PRESETS = {
     "default": (
-        "AkidaNet 0.25 on scikit-learn's digits",
-        Config(alpha=0.25, halvings=4, size=32, shift=2, float_epochs=30, batch_size=64),
+        "the network of GXNOR, in 8/4/4 bits, on scikit-learn's digits",
+        Config(model="gxnor", bits=(8, 4, 4), shift=1, batch_size=64),
     ),
     "smoke": (
         "the whole pipeline in under a minute; the accuracy means nothing",
-        Config(model="gxnor", data="fashion-mnist", n_train=64, float_epochs=2, quantized_epochs=1,
+        Config(model="gxnor", n_train=64, float_epochs=2, quantized_epochs=1,
                batch_size=32, n_calibration=32, output="runs/smoke"),
     ),
     "fashion-akidanet": (

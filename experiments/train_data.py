@@ -8,8 +8,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from akida_jax.zoo.datasets import Examples, LabelledSet
+from akida_jax.zoo.datasets.downloaded import (
+    CATALOGUE,
+    find_prepared,
+    fingerprint_prepared,
+    open_stream,
+)
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.datasets.image_sets import load_images
+from akida_jax.zoo.datasets.speech import load_speech_commands
 from experiments.recipes import Augment
 from experiments.streams import Data
 
@@ -82,10 +89,27 @@ def load(config: Any) -> TrainingData:
       FileNotFoundError: if data are missing, saying how to get them.
       ValueError: if a file is damaged or a setting does not suit the data.
     """
-    if config.data in get_args(ImageName):
-        return _in_memory(load_images(config.data, data_dir=config.data_dir, size=config.size),
-                          config)  # fmt: skip
-    raise ValueError(f"no reader for {config.data!r} yet")
+    if config.data in get_args(DownloadedName):
+        return _streamed(config)
+    if config.data == "speech-commands":
+        return _in_memory(load_speech_commands(config.data_dir), config)
+    return _in_memory(load_images(config.data, data_dir=config.data_dir, size=config.size), config)
+
+
+def _streamed(config: Any) -> TrainingData:
+    stream = open_stream(config.data, size=config.size, data_dir=config.data_dir)
+    entry = CATALOGUE[config.data]
+    if config.n_train is not None:
+        raise ValueError(f"--n-train must be None for {config.data}, which is streamed whole")
+    return TrainingData(
+        title=entry.title,
+        class_names=stream.class_names,
+        train=stream,
+        test=stream,
+        fingerprint=fingerprint_prepared(find_prepared(config.data, config.data_dir)),
+        source=entry.source,
+        terms=entry.terms,
+    )
 
 
 def _in_memory(dataset: LabelledSet, config: Any, augment: Augment | None = None) -> TrainingData:

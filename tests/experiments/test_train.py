@@ -139,3 +139,27 @@ def test_presets_have_a_network_that_can_be_converted(name):
     blank = Examples(x, np.zeros(1, np.int32))
     data = dataclasses.replace(make_stream(), train=blank, test=blank)
     assert train.build(config, data).input.input_shape == (size, size, channels)
+
+
+def test_a_downloaded_set_is_streamed(monkeypatch):
+    opened = []
+    stream = Halves()
+    stream.class_names = ("left", "right")
+    monkeypatch.setattr(
+        train_data, "open_stream", lambda name, **given: opened.append((name, given)) or stream
+    )
+    monkeypatch.setattr(train_data, "find_prepared", lambda name, data_dir: "folder")
+    monkeypatch.setattr(train_data, "fingerprint_prepared", lambda folder: f"of {folder}")
+    config = dataclasses.replace(train.PRESETS["imagenette"][1], data_dir="here")
+    data = train_data.load(config)
+    assert opened == [("imagenette", {"size": 224, "data_dir": "here"})]
+    assert (data.train, data.test, data.n_train) == (stream, stream, N_TRAIN)
+    assert (data.fingerprint, data.title) == ("of folder", "Imagenette")
+    with pytest.raises(ValueError, match="--n-train must be None for imagenette"):
+        train_data.load(dataclasses.replace(config, n_train=5))
+
+
+def test_missing_downloads_name_the_command(tmp_path):
+    config = dataclasses.replace(train.PRESETS["imagenette"][1], data_dir=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"python -m akida_jax\.zoo\.datasets\.downloaded"):
+        train_data.load(config)
