@@ -1,0 +1,76 @@
+import json
+import struct
+
+import numpy as np
+import pytest
+
+import akida_jax as aj
+from akida_jax.zoo.datasets.ecg import SYMBOLS, load_ecg
+from experiments import ecg
+from experiments.presets import read_settings
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A folder of 16 records of 10 s of noise, four of each rhythm."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(16):
+        name, samples = f"A{i:02}", rng.integers(-500, 500, 3000).astype("<i2")
+        start = struct.pack("<5i", 30, 1, 3000, 0, 4) + b"val\0"
+        (folder / f"{name}.mat").write_bytes(start + samples.tobytes())
+        (folder / f"{name}.hea").write_text(
+            f"{name} 1 300 3000\n{name}.mat 16+24 1000/mV 16 0 0 0 0 ECG\n"
+        )
+        lines.append(f"{name},{SYMBOLS[i % 4]}\n")
+    (folder / "REFERENCE.csv").write_text("".join(lines))
+    return folder
+
+
+def test_rare_rhythms_are_repeated():
+    labels = np.repeat([0, 1, 3], [16, 4, 1])
+    counts = {
+        balance: np.bincount(labels[ecg.repeat_rare(labels, balance, seed=0)], minlength=4).tolist()
+        for balance in (0.0, 0.5, 1.0)
+    }
+    assert counts == {0.0: [16, 4, 0, 1], 0.5: [16, 8, 0, 4], 1.0: [16, 16, 0, 16]}
+    # Every window is there at least once.
+    assert set(ecg.repeat_rare(labels, 0.5, seed=0).tolist()) == set(range(21))
+
+
+@pytest.mark.parametrize(("model", "shape"), [("ecg", (36, 32, 1)), ("akidanet_ecg", (32, 32, 1))])
+def test_no_record_is_on_both_sides(records, model, shape):
+    config = ecg.Config(model=model, size=32, balance=0.0)
+    data = load_ecg(records)
+    fold = ecg.cut_fold(config, data, np.arange(4, 16), np.arange(4))
+    assert fold.train.x.shape[1:] == fold.test.x.shape[1:] == shape
+    assert fold.labels.tolist() == [0, 1, 2, 3]
+    trained = {window.tobytes() for window in fold.train.x}
+    assert not trained & {window.tobytes() for window in fold.test.x}
+
+
+@pytest.mark.slow
+def test_a_run_from_records_to_result(records, tmp_path):
+    given = ["smoke", "--data-dir", str(records), "--output", str(tmp_path / "runs")]
+    result = ecg.main([*given, "--model", "ecg", "--batch-size", "4", "--only-folds", "1"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert result == json.loads((folder / "result.json").read_text())
+    assert result["n_test"] == np.sum(result["confusion"]) == 8
+    assert result["accuracy"]["integer"] == np.trace(result["confusion"]) / 8
+    assert result["accuracy"]["integer"] == result["accuracy"]["quantized"]
+    assert result["potentials_equal"] == {"dense": True, "event": True}
+    assert result["potentials_compared"] == 4 * result["n_windows"]
+    assert set(result["folds"][0]["integer"]) == {"accuracy", "macro_f1", "challenge_f1", "auroc"}
+    assert aj.load(folder / "fold0" / "model.akj").layers[-1].name == "predictions"
+    path = tmp_path / "kept.json"
+    ecg.keep(result, path)
+    ecg.keep(result, path)
+    (kept,) = json.loads(path.read_text())["runs"]
+    assert kept["preset"] == "ecg"
+
+
+def test_settings_out_of_range_are_named():
+    with pytest.raises(ValueError, match=r"--size must be 32 to 256, got 8; --folds must be 2 to"):
+        read_settings(ecg.PRESETS, ["default", "--size", "8", "--folds", "1"])
