@@ -134,7 +134,7 @@ PRESETS = {
     "fashion-akidanet": (
         "AkidaNet 0.5 on Fashion-MNIST at 32x32",
         Config(data="fashion-mnist", alpha=0.5, halvings=4, size=32, flip=True, shift=2,
-               float_epochs=30, quantized_epochs=10, weight_decay=1e-3),
+               float_epochs=30, quantized_epochs=5, weight_decay=1e-3),
     ),
     "fashion-gxnor": (
         "GXNOR, 2-bit weights and 1-bit activations, on Fashion-MNIST",
@@ -154,6 +154,11 @@ PRESETS = {
     "plant-village": (
         "AkidaNet 0.5 with a hidden layer, as the paper's Table 4",
         dataclasses.replace(_IMAGENET, data="plant_village", model="akidanet_plant_village"),
+    ),
+    "pointnet": (
+        "PointNet++ on the chairs and monitors of ModelNet10",
+        Config(model="pointnet", data="modelnet10-two", batch_size=32, float_epochs=20,
+               quantized_epochs=6),
     ),
     "keywords": (
         "DS-CNN on Speech Commands",

@@ -1,6 +1,7 @@
 """The data sets that `experiments.train` reads, in one form."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
@@ -16,14 +17,19 @@ from akida_jax.zoo.datasets.downloaded import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.datasets.image_sets import load_images
+from akida_jax.zoo.datasets.point_clouds import load_grouped
 from akida_jax.zoo.datasets.speech import load_speech_commands
+from akida_jax.zoo.pointnet import augment_points
 from experiments.recipes import Augment
 from experiments.streams import Data
 
 ImageName = Literal["digits", "fashion-mnist", "mnist"]
 DownloadedName = Literal["imagenet2012", "imagenette", "cats_vs_dogs", "plant_village"]
-DataName = ImageName | DownloadedName | Literal["speech-commands", "modelnet10"]
+CloudName = Literal["modelnet10-two", "modelnet-off", "modelnet40-hdf5"]
+DataName = ImageName | DownloadedName | CloudName | Literal["speech-commands"]
 
+#: Noise on the coordinates of training clouds, in units of their radius; PointNet++'s.
+CLOUD_JITTER = 0.01
 _PIECE = 2000
 
 
@@ -91,6 +97,9 @@ def load(config: Any) -> TrainingData:
     """
     if config.data in get_args(DownloadedName):
         return _streamed(config)
+    if config.data in get_args(CloudName):
+        clouds = load_grouped(config.data, data_dir=config.data_dir, seed=config.seed)
+        return _in_memory(clouds, config, functools.partial(augment_points, jitter=CLOUD_JITTER))
     if config.data == "speech-commands":
         return _in_memory(load_speech_commands(config.data_dir), config)
     return _in_memory(load_images(config.data, data_dir=config.data_dir, size=config.size), config)

@@ -24,6 +24,7 @@ from akida_jax.zoo.dvs import FILTERS, dvs_layers
 from akida_jax.zoo.ecg import ecg_layers
 from akida_jax.zoo.gxnor import gxnor_layers
 from akida_jax.zoo.keyword_spotting import ds_cnn_layers
+from akida_jax.zoo.pointnet import pointnet_layers
 from akida_jax.zoo.yolo import yolo_layers
 
 Bits = tuple[int, int, int]
@@ -62,6 +63,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ds_cnn": Architecture(layers=ds_cnn_layers),
     "ecg": Architecture(layers=ecg_layers),
     "gxnor": Architecture(layers=gxnor_layers, bits=(2, 2, 1)),
+    "pointnet": Architecture(layers=pointnet_layers),
     "vgg_like": Architecture(layers=vgg_like_layers, bits=(8, 2, 2)),
     "yolo": Architecture(layers=yolo_layers),
 }  # fmt: skip

@@ -19,7 +19,8 @@ def parameters(network):
 def test_list():
     assert zoo.list() == [
         "akida_small", "akida_tiny", "akidanet", "akidanet_ecg", "akidanet_edge", "akidanet_faces",
-        "akidanet_plant_village", "ds_cnn", "ecg", "gxnor", "mobilenet", "vgg_like", "yolo",
+        "akidanet_plant_village", "ds_cnn", "ecg", "gxnor", "mobilenet", "pointnet",
+        "vgg_like", "yolo",
     ]  # fmt: skip
 
 
