@@ -133,7 +133,7 @@ PRESETS = {
     ),
     "fashion-akidanet": (
         "AkidaNet 0.5 on Fashion-MNIST at 32x32",
-        Config(data="fashion-mnist", alpha=0.5, halvings=4, size=32, flip=True, shift=2,
+        Config(model="akidanet", data="fashion-mnist", alpha=0.5, halvings=4, size=32, flip=True, shift=2,
                float_epochs=30, quantized_epochs=5, weight_decay=1e-3),
     ),
     "fashion-gxnor": (

@@ -163,3 +163,13 @@ def test_missing_downloads_name_the_command(tmp_path):
     config = dataclasses.replace(train.PRESETS["imagenette"][1], data_dir=str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"python -m akida_jax\.zoo\.datasets\.downloaded"):
         train_data.load(config)
+
+
+def test_presets_train_what_their_names_say():
+    models = {name: config.model for name, (_, config) in train.PRESETS.items()}
+    assert {name: model for name, model in models.items() if name != "plant-village"} == {
+        "default": "gxnor", "smoke": "gxnor", "fashion-akidanet": "akidanet",
+        "fashion-gxnor": "gxnor", "imagenet": "akidanet", "imagenette": "akidanet",
+        "cats-vs-dogs": "akidanet", "pointnet": "pointnet", "keywords": "ds_cnn",
+    }  # fmt: skip
+    assert models["plant-village"] == "akidanet_plant_village"
