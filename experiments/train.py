@@ -133,8 +133,8 @@ PRESETS = {
     ),
     "fashion-akidanet": (
         "AkidaNet 0.5 on Fashion-MNIST at 32x32",
-        Config(model="akidanet", data="fashion-mnist", alpha=0.5, halvings=4, size=32, flip=True, shift=2,
-               float_epochs=30, quantized_epochs=5, weight_decay=1e-3),
+        Config(model="akidanet", data="fashion-mnist", alpha=0.5, halvings=4, size=32,
+               flip=True, shift=2, float_epochs=30, quantized_epochs=5, weight_decay=1e-3),
     ),
     "fashion-gxnor": (
         "GXNOR, 2-bit weights and 1-bit activations, on Fashion-MNIST",
