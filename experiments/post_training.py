@@ -33,7 +33,7 @@ from experiments.train_data import TrainingData, load
 from experiments.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results"
-BITS = ((8, 4, 4), (8, 2, 4), (8, 4, 2))
+BITS = ((8, 4, 4), (8, 2, 4))
 RANGES = ("relu", "largest", "least square")
 _WEIGHTS: tuple[quant.WeightQuantizer, ...] = ("max_per_filter", "max_per_tensor")
 
