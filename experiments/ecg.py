@@ -17,7 +17,6 @@ goes on where it stopped.
 
 import dataclasses
 import functools
-import json
 import math
 import time
 from pathlib import Path
@@ -43,13 +42,13 @@ from akida_jax.zoo.datasets.ecg_windows import (
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.rhythm_scores import record_probabilities, score_records, stratified_folds
 from experiments import evaluation
-from experiments.files import write_text
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.recipes import Phase, Recipe, cross_entropy
 from experiments.runs import (
     FLOAT_WEIGHTS,
     Run,
     check_output,
+    keep_result,
     open_run,
     run_folder,
     timings,
@@ -347,16 +346,6 @@ def summarize(folds: list[dict]) -> dict:
     }
 
 
-def keep(result: dict, path: Path = RESULTS) -> None:
-    """Write a result into the file of results, in the place of its model and seed."""
-    place = (result["config"]["model"], result["config"]["seed"])
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    others = [run for run in runs if (run["config"]["model"], run["config"]["seed"]) != place]
-    runs = [*others, {"preset": place[0], **result}]
-    runs.sort(key=lambda run: (run["config"]["model"], run["config"]["seed"]))
-    write_text(path, json.dumps({"experiment": "ecg", "runs": runs}, indent=1) + "\n")
-
-
 def report(result: dict, folder: Path, console: Console) -> None:
     """Print what was reached."""
     names = ("accuracy", "macro_f1", "challenge_f1", "auroc")
@@ -381,7 +370,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = run(config, console)
     if config.keep:
-        keep(result)
+        keep_result(result, RESULTS, by="model")
     report(result, config.folder, console)
     return result
 

@@ -14,7 +14,6 @@ Interrupt it at any time: the same command goes on where it stopped.
 
 import dataclasses
 import functools
-import json
 import math
 import time
 from pathlib import Path
@@ -40,13 +39,13 @@ from akida_jax.zoo.datasets.faces import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from experiments import evaluation
-from experiments.files import write_text
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.recipes import Phase, Recipe, cross_entropy
 from experiments.runs import (
     FLOAT_WEIGHTS,
     Run,
     check_output,
+    keep_result,
     open_run,
     run_folder,
     timings,
@@ -319,17 +318,6 @@ def evaluate(config: Config, folder: Path, network: quant.Sequential, test: Exam
     }
 
 
-def keep(result: dict, path: Path = RESULTS) -> None:
-    """Write a result into the file of results, in the place of its task and seed."""
-    place = (result["config"]["task"], result["config"]["seed"])
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    others = [run for run in runs if (run["config"]["task"], run["config"]["seed"]) != place]
-    kept = {key: value for key, value in result.items() if key != "history"}
-    runs = [*others, {"preset": place[0], **kept}]
-    runs.sort(key=lambda run: (run["config"]["task"], run["config"]["seed"]))
-    write_text(path, json.dumps({"experiment": "faces", "runs": runs}, indent=1) + "\n")
-
-
 def report(result: dict, folder: Path, console: Console) -> None:
     """Print what was reached."""
     names = [name for name in ("accuracy", "standard_error", "auroc", "equal_error_rate")
@@ -351,7 +339,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = run(config, console)
     if config.keep:
-        keep(result)
+        keep_result(result, RESULTS, by="task")
     report(result, config.folder, console)
     return result
 

@@ -28,7 +28,7 @@ from experiments import train
 from experiments.files import write_text
 from experiments.presets import read_settings, run_command
 from experiments.provenance import describe_machine
-from experiments.runs import FLOAT_WEIGHTS
+from experiments.runs import FLOAT_WEIGHTS, without_places
 from experiments.train_data import TrainingData, load
 from experiments.weights import load_weights
 
@@ -154,7 +154,10 @@ def run(config: Config, console: Console) -> dict:
     result = {
         "experiment": "post_training",
         "title": finished["title"],
-        "config": {**dataclasses.asdict(config), "results": str(config.results)},
+        "config": {
+            "run": without_places(dataclasses.asdict(config.run)),
+            "n_calibration": config.n_calibration,
+        },
         **describe_machine(),
         "run": {key: finished[key] for key in ("commit", "code", "accuracy", "n_test")},
         "rows": rows,

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from experiments.weights import save_weights
 #: Weights of the trained float network, in the run's folder.
 FLOAT_WEIGHTS = "float.npz"
 _ELSEWHERE = ("output", "restart")
+#: Settings that say where things lie on one machine, and nothing of the result.
+PLACES = (*_ELSEWHERE, "data_dir", "keep")
 
 
 def run_folder(config: Any, stem: str) -> Path:
@@ -173,3 +176,29 @@ def timings(loading: float, history: list[dict]) -> dict[str, float]:
     """Return seconds: of this process' loading, and of the epochs of all processes."""
     epochs = sum(row["seconds"] for row in history)
     return {"data": round(loading, 2), "training": round(epochs, 2)}
+
+
+def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they may be published: without the folders of one machine."""
+    return {key: value for key, value in config.items() if key not in PLACES}
+
+
+def keep_result(result: dict, path: Path, *, by: str) -> None:
+    """Write a result into a file of results, in the place of its kind and seed.
+
+    Args:
+      result: of a run.
+      path: of the file, ``{"experiment": ..., "runs": [...]}``.
+      by: the setting that tells kinds of runs apart; it becomes the run's "preset".
+    """
+    kept = {key: value for key, value in result.items() if key != "history"}
+    kept["config"] = without_places(result["config"])
+    kept = {"preset": result["config"][by], **kept}
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+
+    def place(run: dict) -> tuple[str, int]:
+        return run["config"][by], run["config"]["seed"]
+
+    runs = sorted([*(run for run in runs if place(run) != place(kept)), kept], key=place)
+    contents = {"experiment": result["experiment"], "runs": runs}
+    write_text(path, json.dumps(contents, indent=1) + "\n")

@@ -21,6 +21,7 @@ from experiments import train
 from experiments.documents import fill
 from experiments.files import write_text
 from experiments.presets import run_command
+from experiments.runs import without_places
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -67,7 +68,8 @@ def collect(preset: str, config: Config, console: Console) -> dict:
     for seed in config.seeds:
         settings = dataclasses.replace(train.PRESETS[preset][1], seed=seed, output=config.output)
         result = train.run(settings, console)
-        runs.append({key: result[key] for key in _KEPT})
+        kept = {key: result[key] for key in _KEPT}
+        runs.append({**kept, "config": without_places(result["config"])})
     return {"experiment": "train_report", "preset": preset, "runs": runs}
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt8
 
 from akida_jax.quant import Conv, Dense, InputConv, InputData
-from akida_jax.quant.architecture import Layer, Shape
+from akida_jax.quant.architecture import Layer, Pool, Shape
 
 FILTERS = (32, 32, 64, 64, 128, 128, 256, 512)
 HIDDEN = (512, 256)
@@ -46,7 +46,9 @@ def pointnet_layers(
         InputConv(input_shape=input_shape, filters=first, kernel_size=3, name="conv_0")
     ]
     for index, filters in enumerate(others, start=1):
-        pool = "global_average" if index == len(others) else "max" if index in POOLED else None
+        pool: Pool | None = "max" if index in POOLED else None
+        if index == len(others):
+            pool = "global_average"
         layers.append(Conv(filters=filters, kernel_size=1, pool=pool, name=f"conv_{index}"))
     return [
         *layers,

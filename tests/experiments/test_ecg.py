@@ -6,7 +6,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax.zoo.datasets.ecg import SYMBOLS, load_ecg
-from experiments import ecg
+from experiments import ecg, runs
 from experiments.presets import read_settings
 
 
@@ -65,9 +65,10 @@ def test_a_run_from_records_to_result(records, tmp_path):
     assert set(result["folds"][0]["integer"]) == {"accuracy", "macro_f1", "challenge_f1", "auroc"}
     assert aj.load(folder / "fold0" / "model.akj").layers[-1].name == "predictions"
     path = tmp_path / "kept.json"
-    ecg.keep(result, path)
-    ecg.keep(result, path)
+    runs.keep_result(result, path, by="model")
+    runs.keep_result(result, path, by="model")
     (kept,) = json.loads(path.read_text())["runs"]
+    assert not set(kept["config"]) & set(runs.PLACES)
     assert kept["preset"] == "ecg"
 
 

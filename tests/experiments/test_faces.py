@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from akida_jax.quant import quantize
-from experiments import faces
+from experiments import faces, runs
 from experiments.presets import read_settings
 
 
@@ -65,9 +65,10 @@ def test_a_run_from_images_to_result(orl, tmp_path, task, monkeypatch):
     else:
         assert result["n_test"] == 3 * 2
     path = tmp_path / "kept.json"
-    faces.keep(result, path)
-    faces.keep(result, path)
+    runs.keep_result(result, path, by="task")
+    runs.keep_result(result, path, by="task")
     (kept,) = json.loads(path.read_text())["runs"]
+    assert not set(kept["config"]) & set(runs.PLACES)
     assert kept["preset"] == task
     assert kept["accuracy"] == result["accuracy"]
 
