@@ -128,7 +128,10 @@ def post_training_table() -> str:
 
 def tables() -> dict[str, str]:
     """Return every generated table by its marker."""
-    return {"trained": accuracy_table(), "post-training": post_training_table()}
+    made = {"trained": accuracy_table()}
+    if (RESULTS / "post_training.json").exists():
+        made["post-training"] = post_training_table()
+    return made
 
 
 def main(config: Config) -> None:
