@@ -172,14 +172,15 @@ def test_without_results_every_accuracy_says_which_file_is_missing(tmp_path):
 
 def test_accuracies_are_read_in_every_form(tmp_path):
     accuracy = {"float": 0.75, "quantized": 0.5, "integer": [0.5, 0.25]}
-    ecg = {"config": {"model": "akidanet_ecg"}, "n_test": 300, "accuracy": accuracy}
+    ecg = {"preset": "akidanet_ecg", "config": {"model": "akidanet_ecg"}, "n_test": 300,
+           "accuracy": accuracy}  # fmt: skip
     (tmp_path / "ecg.json").write_text(json.dumps(ecg))
     (tmp_path / "detection.json").write_text(json.dumps({"map50": 0.875}))
-    rows = {row["beside"]: row for row in trained_rows(tmp_path)}
-    row = rows["table 6, ECG"]
+    rows = {row["trained and tested on"]: row for row in trained_rows(tmp_path)}
+    row = rows["PhysioNet 2017, validation set of 300"]
     assert (row["float %"], row["quantized %"], row["integer %"]) == (75.0, 50.0, 37.5)
     assert (row["test examples"], row["runs"]) == (300, 1)
-    row = rows["table 3"]
+    row = rows["generated scenes, mAP@0.5"]
     assert row["integer %"] == 87.5
     assert row["float %"] == row["test examples"] == none("not in detection.json")
     place = "PhysioNet 2017 ECG"
