@@ -8,6 +8,7 @@ drawn at random. Scene i of a seed is the same in every batch and run.
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -148,7 +149,7 @@ class Scenes:
 
 
 def load_scenes(
-    name: str = "digits", *, data_dir: str | os.PathLike[str] | None = None, **settings: int
+    name: str = "digits", *, data_dir: str | os.PathLike[str] | None = None, **settings: Any
 ) -> Scenes:
     """Return generated scenes of digits or clothes.
 
@@ -161,7 +162,7 @@ def load_scenes(
       ValueError: if the name is unknown or a number out of its range.
       FileNotFoundError: if data are missing, saying how to get them.
     """
-    return Scenes(load_images(name, data_dir=data_dir), **settings)  # type: ignore[arg-type]
+    return Scenes(load_images(name, data_dir=data_dir), **settings)
 
 
 def background(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "size size 3"]:
