@@ -111,8 +111,8 @@ class Config:
     halvings: int = 4
     n_anchors: int = 5
     seed: int = 0
-    float_epochs: int = 40
-    quantized_epochs: int = 8
+    float_epochs: int = 60
+    quantized_epochs: int = 10
     float_rates: tuple[float, float] = (1e-5, 2e-3)
     quantized_rates: tuple[float, float] = (1e-5, 3e-4)
     batch_size: int = 16

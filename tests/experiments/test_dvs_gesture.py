@@ -376,8 +376,8 @@ def test_smoke_numbers_agree(smoke):
 @pytest.mark.slow
 def test_smoke_leaves_pictures_model_and_metrics(smoke):
     folder, result = smoke
-    names = {"checkpoints", "confusion.png", "frames.png", "metrics.jsonl", "model.akj",
-             "origin.json", "result.json", "training.png"}  # fmt: skip
+    names = {"checkpoints", "confusion.png", "float.npz", "frames.png", "metrics.jsonl",
+             "model.akj", "origin.json", "result.json", "training.png"}  # fmt: skip
     assert {path.name for path in folder.iterdir()} == names
     for name in ("frames.png", "training.png", "confusion.png"):
         image = plt.imread(folder / name)[..., :3].mean(-1)

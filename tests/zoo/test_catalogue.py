@@ -77,6 +77,7 @@ SMALL = {
     "akida_small": {"input_shape": (16, 16, 2)},
     "akida_tiny": {"input_shape": (16, 16, 2)},
     "akidanet": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3},
+    "akidanet_ecg": {"alpha": 0.25, "input_shape": (64, 64, 1), "hidden": 9},
     "akidanet_edge": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3, "spikes": 20},
     "akidanet_faces": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": None},
     "akidanet_plant_village": {"alpha": 0.25, "input_shape": (64, 64, 3), "hidden": 9},
@@ -84,9 +85,14 @@ SMALL = {
     "ecg": {},
     "gxnor": {},
     "mobilenet": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3},
+    "pointnet": {"input_shape": (8, 16, 3), "classes": 3},
     "vgg_like": {},
     "yolo": {"alpha": 0.25, "input_shape": (64, 64, 3), "anchors": 2},
 }
+
+
+def test_every_architecture_has_its_small_form():
+    assert sorted(SMALL) == zoo.list()
 
 
 @pytest.mark.slow
