@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from experiments.files import write_text
-from experiments.provenance import describe_machine
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 15

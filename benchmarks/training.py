@@ -19,8 +19,8 @@ from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
 from akida_jax.zoo.datasets import Examples
 from benchmarks.timing import measure_in_turns, write_result
-from experiments.recipes import Phase, Recipe
-from experiments.training import Trainer
+from experiments.training.recipes import Phase, Recipe
+from experiments.training.trainer import Trainer
 
 BATCH = 32
 

@@ -32,9 +32,9 @@ from akida_jax.mapping.calibration.measurements import (
     read_table,
 )
 from akida_jax.mapping.law import Law, Work
-from experiments.files import write_text
-from experiments.provenance import describe_machine
 from experiments.published_models import measured_models, zoo_model
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 
 LAWS = Path(mapping.__file__).parent / "calibration" / "laws.json"
 RESULT = Path(__file__).parent / "results" / "cost_calibration.json"

@@ -36,11 +36,11 @@ from akida_jax.zoo import detection
 from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.datasets.scenes import MAX_OBJECTS, Scenes, load_scenes
-from experiments import evaluation
 from experiments.detection_pictures import draw_scenes
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.recipes import Phase, Recipe
-from experiments.runs import (
+from experiments.training import evaluation
+from experiments.training.recipes import Phase, Recipe
+from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
     check_output,
@@ -50,7 +50,7 @@ from experiments.runs import (
     timings,
     train_visibly,
 )
-from experiments.weights import load_weights
+from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 WEIGHTS = detection.LossWeights(objects=1.0, background=1.0, cross_entropy=True)

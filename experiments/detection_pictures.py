@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.detection import Boxes, Detections
-from experiments.pictures import save_figure
+from experiments.records.pictures import save_figure
 
 COLUMNS = 4
 #: Found boxes with a lower score are not drawn.

@@ -16,10 +16,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from experiments import dvs_gesture, dvs_windows, pictures
-from experiments.documents import fill
-from experiments.files import write_text
+from experiments import dvs_gesture, dvs_windows
 from experiments.presets import run_command
+from experiments.records import pictures
+from experiments.records.documents import fill
+from experiments.records.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "dvs_gesture.json"

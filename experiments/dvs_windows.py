@@ -26,10 +26,12 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.table import Table
 
-from experiments import dvs_gesture, pictures
-from experiments.files import write_text
+from akida_jax.zoo.dvs import FILTERS
+from experiments import dvs_gesture
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.provenance import describe_machine
+from experiments.records import pictures
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -63,7 +65,7 @@ class Config:
             self,
             {"windows_ms": (0.001, math.inf), "seeds": (0, 2**31 - 1),
              "train_windows": (1, math.inf)},
-            {"models": tuple(pictures.LABELS)},
+            {"models": tuple(FILTERS)},
         )  # fmt: skip
 
 

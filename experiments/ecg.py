@@ -41,10 +41,10 @@ from akida_jax.zoo.datasets.ecg_windows import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.rhythm_scores import record_probabilities, score_records, stratified_folds
-from experiments import evaluation
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.recipes import Phase, Recipe, cross_entropy
-from experiments.runs import (
+from experiments.training import evaluation
+from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
     check_output,
@@ -54,7 +54,7 @@ from experiments.runs import (
     timings,
     train_visibly,
 )
-from experiments.weights import load_weights
+from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "ecg.json"
 FORMS = ("float", "quantized", "integer")

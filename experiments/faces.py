@@ -38,10 +38,10 @@ from akida_jax.zoo.datasets.faces import (
     load_faces,
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
-from experiments import evaluation
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.recipes import Phase, Recipe, cross_entropy
-from experiments.runs import (
+from experiments.training import evaluation
+from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
     check_output,
@@ -51,7 +51,7 @@ from experiments.runs import (
     timings,
     train_visibly,
 )
-from experiments.weights import load_weights
+from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "faces.json"
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from akida_jax import mapping, zoo
 from akida_jax.mapping import pictures
 from experiments.cost_calibration import assumed_sparsity
-from experiments.pictures import save_figure
+from experiments.records.pictures import save_figure
 
 
 def draw(result: dict, folder: Path) -> None:

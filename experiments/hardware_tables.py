@@ -30,11 +30,11 @@ from experiments.cost_calibration import (
 from experiments.cost_calibration import (
     RESULT as CALIBRATION,
 )
-from experiments.documents import fill
-from experiments.files import write_text
 from experiments.hardware_pictures import draw
-from experiments.provenance import describe_machine
 from experiments.published_models import measured_models, zoo_model
+from experiments.records.documents import fill
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "hardware_tables.json"

@@ -33,11 +33,11 @@ from experiments.cost_calibration import (
     paper_frame_rates,
     paper_model,
 )
-from experiments.documents import fill
-from experiments.files import write_text
 from experiments.hardware_tables import paper_detection, paper_speeds, yolo
 from experiments.presets import run_command
-from experiments.provenance import describe_machine
+from experiments.records.documents import fill
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 from experiments.trained_results import Cell, Row, find_accuracy, none, trained_rows
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,12 +25,12 @@ from rich.table import Table
 import akida_jax as aj
 from akida_jax import quant, zoo
 from experiments import train
-from experiments.files import write_text
 from experiments.presets import read_settings, run_command
-from experiments.provenance import describe_machine
-from experiments.runs import FLOAT_WEIGHTS, without_places
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_machine
 from experiments.train_data import TrainingData, load
-from experiments.weights import load_weights
+from experiments.training.runs import FLOAT_WEIGHTS, without_places
+from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results"
 BITS = ((8, 4, 4), (8, 2, 4))

@@ -30,8 +30,8 @@ from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.datasets.event_sets import find_place
 from akida_jax.zoo.pretrained_models import FORMS, LIMIT_BYTES, read_card
 from experiments import dvs_gesture, train_data
-from experiments.files import write_text
 from experiments.presets import run_command
+from experiments.records.files import write_text
 
 FOLDER = Path(zoo.__file__).resolve().parent / "models"
 MODE: mapping.Mode = "all_nps"

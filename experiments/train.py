@@ -24,11 +24,19 @@ from rich.table import Table
 import akida_jax as aj
 from akida_jax import quant, zoo
 from akida_jax.zoo.datasets.augment import augment_images
-from experiments import evaluation, pictures
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.recipes import Phase, Recipe, cross_entropy
-from experiments.runs import Run, check_output, open_run, run_folder, timings, train_visibly
+from experiments.records import pictures
 from experiments.train_data import DataName, TrainingData, load
+from experiments.training import evaluation
+from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.runs import (
+    Run,
+    check_output,
+    open_run,
+    run_folder,
+    timings,
+    train_visibly,
+)
 
 _ANY = (0, math.inf)
 _COUNT = (1, math.inf)

@@ -20,8 +20,8 @@ from akida_jax.zoo.datasets.image_sets import load_images
 from akida_jax.zoo.datasets.point_clouds import load_grouped
 from akida_jax.zoo.datasets.speech import load_speech_commands
 from akida_jax.zoo.pointnet import augment_points
-from experiments.recipes import Augment
-from experiments.streams import Data
+from experiments.training.recipes import Augment
+from experiments.training.streams import Data
 
 ImageName = Literal["digits", "fashion-mnist", "mnist"]
 DownloadedName = Literal["imagenet2012", "imagenette", "cats_vs_dogs", "plant_village"]

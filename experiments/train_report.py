@@ -18,10 +18,10 @@ import tyro
 from rich.console import Console
 
 from experiments import train
-from experiments.documents import fill
-from experiments.files import write_text
 from experiments.presets import run_command
-from experiments.runs import without_places
+from experiments.records.documents import fill
+from experiments.records.files import write_text
+from experiments.training.runs import without_places
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"

@@ -57,3 +57,13 @@ def _strict_promotion(request):
             yield
     else:
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Release the programs that a file has compiled.
+
+    Each holds memory maps, of which Linux allows a process 65,530: beyond, XLA crashes.
+    """
+    yield
+    jax.clear_caches()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments import provenance
+from experiments.records import provenance
 
 
 def gesture_result(model="akida_tiny", float_epochs=3, quantized_epochs=2):

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from akida_jax import quant
-from experiments import evaluation
-from experiments.recipes import Recipe
-from experiments.training import Trainer
+from experiments.training import evaluation
+from experiments.training.recipes import Recipe
+from experiments.training.trainer import Trainer
 from tests.experiments import tiny_run
 
 BATCH = 24

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from akida_jax.zoo import datasets
-from experiments import dvs_gesture, evaluation
+from experiments import dvs_gesture
+from experiments.training import evaluation
 
 
 class FakeModel:

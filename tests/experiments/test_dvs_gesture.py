@@ -16,16 +16,9 @@ from flax import nnx
 import akida_jax as aj
 from akida_jax import quant
 from akida_jax.zoo import datasets
-from experiments import (
-    checkpoints,
-    dvs_gesture,
-    origin,
-    pictures,
-    presets,
-    provenance,
-    runs,
-    training,
-)
+from experiments import dvs_gesture, presets
+from experiments.records import pictures, provenance
+from experiments.training import checkpoints, origin, runs, trainer
 from tests.conftest import ROOT
 from tests.experiments import made_up
 
@@ -232,7 +225,7 @@ def test_a_network_that_the_chip_lacks_is_refused_before_training(monkeypatch, t
         return quant.Sequential(layers, rngs=nnx.Rngs(seed))
 
     monkeypatch.setattr(dvs_gesture.zoo, "build", build)
-    monkeypatch.setattr(training, "train", None)
+    monkeypatch.setattr(trainer, "train", None)
     more = ["--restart"] if restart else []
     with pytest.raises(ValueError, match=r"layer 'separable_1'.*kernel_size"):
         dvs_gesture.main([*SHORT, "--output", str(tmp_path), *more])

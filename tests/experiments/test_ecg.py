@@ -6,8 +6,9 @@ import pytest
 
 import akida_jax as aj
 from akida_jax.zoo.datasets.ecg import SYMBOLS, load_ecg
-from experiments import ecg, runs
+from experiments import ecg
 from experiments.presets import read_settings
+from experiments.training import runs
 
 
 @pytest.fixture

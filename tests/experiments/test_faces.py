@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from akida_jax.quant import quantize
-from experiments import faces, runs
+from experiments import faces
 from experiments.presets import read_settings
+from experiments.training import runs
 
 
 @pytest.fixture

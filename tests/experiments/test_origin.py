@@ -1,7 +1,7 @@
 import pytest
 import rich.console
 
-from experiments import origin
+from experiments.training import origin
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from akida_jax import mapping, zoo
 from akida_jax.mapping.calibration.measurements import read_paper, read_table
 from akida_jax.zoo.parameters import count_parameters
 from akida_jax.zoo.pretrained_models import model_card
-from experiments import documents, paper_tables, trained_results
+from experiments import paper_tables, trained_results
+from experiments.records import documents
 from experiments.trained_results import RESULTS, find_accuracy, none, trained_rows
 
 PAPER = read_paper()

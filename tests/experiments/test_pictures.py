@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import pictures
+from experiments.records import pictures
 from tests.experiments import made_up
 
 NAMES = ["hand_clap", "arm_roll", "air_drums"]

@@ -7,9 +7,9 @@ from rich.console import Console
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
 from experiments import post_training, train, train_report
-from experiments.runs import FLOAT_WEIGHTS
 from experiments.train_data import TrainingData
-from experiments.weights import save_weights
+from experiments.training.runs import FLOAT_WEIGHTS
+from experiments.training.weights import save_weights
 from tests.experiments import tiny_run
 
 

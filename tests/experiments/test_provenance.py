@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import provenance
+from experiments.records import provenance
 from tests.conftest import ROOT
 
 
@@ -25,7 +25,9 @@ def git(folder, *command):
 def moved(tmp_path, monkeypatch):
     """Let the module believe that it lies in an empty folder outside a checkout."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "experiments" / "provenance.py"))
+    monkeypatch.setattr(
+        provenance, "__file__", str(tmp_path / "experiments" / "records" / "provenance.py")
+    )
     return tmp_path
 
 

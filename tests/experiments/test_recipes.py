@@ -11,10 +11,10 @@ import optax
 import pytest
 
 from akida_jax.zoo.datasets import Examples
-from experiments import evaluation
-from experiments.checkpoints import leaf_name
-from experiments.recipes import Phase, Recipe, cross_entropy
-from experiments.training import Trainer
+from experiments.training import evaluation
+from experiments.training.checkpoints import leaf_name
+from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.trainer import Trainer
 from tests.experiments import sharded_step, tiny_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ import akida_jax as aj
 from akida_jax.zoo.datasets import Examples, LabelledSet
 from experiments import train, train_data
 from experiments.presets import read_settings
-from experiments.runs import FLOAT_WEIGHTS
 from experiments.train_data import TrainingData
+from experiments.training.runs import FLOAT_WEIGHTS
 
 N_TRAIN, N_TEST = 24, 7
 

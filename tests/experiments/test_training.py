@@ -14,8 +14,10 @@ from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
 from orbax.checkpoint import v1 as ocp
 
-from experiments import checkpoints, evaluation, files, recipes, training
-from experiments.recipes import Phase, Recipe
+from experiments.records import files
+from experiments.training import checkpoints, evaluation, recipes
+from experiments.training.recipes import Phase, Recipe
+from experiments.training.trainer import Trainer
 from tests.conftest import ROOT
 from tests.experiments import tiny_run
 
@@ -130,7 +132,7 @@ def test_resume_after_an_epoch(tmp_path, whole, last):
 
 @pytest.mark.parametrize("broken", [2, 3])
 def test_resume_after_a_broken_epoch(tmp_path, monkeypatch, whole, broken):
-    run_epoch = training.Trainer.run_epoch
+    run_epoch = Trainer.run_epoch
 
     def break_off(trainer, number):
         if number == broken:
@@ -146,7 +148,7 @@ def test_resume_after_a_broken_epoch(tmp_path, monkeypatch, whole, broken):
         return run_epoch(trainer, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "run_epoch", break_off)
+        patch.setattr(Trainer, "run_epoch", break_off)
         with pytest.raises(Stop):
             tiny_run.run(tmp_path)
     finish(tmp_path, whole)
@@ -259,7 +261,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 def make_trainer(network=None):
     """Return a trainer whose program is that of the runs' first phase."""
     data, _ = tiny_run.make_examples()
-    return training.Trainer(
+    return Trainer(
         network or tiny_run.make_network(), tiny_run.make_phases()[0], data,
         recipe=tiny_run.RECIPE, seed=0,
     )  # fmt: skip
@@ -285,7 +287,7 @@ def test_epochs_differ_in_order_and_augmentation():
 
 def test_a_batch_larger_than_the_data_is_cut():
     data, _ = tiny_run.make_examples()
-    trainer = training.Trainer(
+    trainer = Trainer(
         tiny_run.make_network(), phase(), data, recipe=Recipe(batch_size=1000), seed=0
     )
     assert (trainer.batch_size, trainer.steps) == (26, 1)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.weights import load_weights, save_weights
+from experiments.training.weights import load_weights, save_weights
 from tests.experiments import tiny_run
 
 

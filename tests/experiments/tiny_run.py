@@ -15,9 +15,10 @@ from flax import nnx
 
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
-from experiments import evaluation, training
-from experiments.checkpoints import Checkpoints
-from experiments.recipes import Phase, Recipe
+from experiments.training import evaluation
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.recipes import Phase, Recipe
+from experiments.training.trainer import TrainingState, train
 
 EPOCHS = (2, 2)
 
@@ -75,7 +76,7 @@ def run(
     data, test = make_examples()
     checkpoints = open_checkpoints(folder, kind)
     try:
-        network, history = training.train(
+        network, history = train(
             make_network(filters),
             make_phases(epochs),
             data,
@@ -110,7 +111,7 @@ def save_forever(folder):
 
 def make_state(number):
     filled = {name: jnp.full((300, 300), number, jnp.float32) for name in "abcdef"}
-    return training.TrainingState(filled, {}, {"count": jnp.int32(number)})
+    return TrainingState(filled, {}, {"count": jnp.int32(number)})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from akida_jax import quant
-from experiments.checkpoints import leaf_name
+from experiments.training.checkpoints import leaf_name
 
 
 def save_weights(network: quant.Sequential, path: Path) -> None:

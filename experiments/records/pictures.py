@@ -1,6 +1,6 @@
 """Pictures of results, in one style; all but the gallery are drawn from the JSON alone.
 
-python -m experiments.pictures RESULT.json FOLDER
+python -m experiments.records.pictures RESULT.json FOLDER
 """
 
 import json
@@ -115,5 +115,5 @@ def main(source: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python -m experiments.pictures RESULT.json FOLDER")
+        sys.exit("usage: python -m experiments.records.pictures RESULT.json FOLDER")
     main(Path(sys.argv[1]), Path(sys.argv[2]))

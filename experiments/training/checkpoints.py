@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from experiments.files import write_text
+from experiments.records.files import write_text
 
 State = TypeVar("State")
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from experiments.checkpoints import leaf_name
+from experiments.training.checkpoints import leaf_name
 
 Augment = Callable[[Array, Array], Array]
 Loss = Callable[[Array, Any], Array]

@@ -20,11 +20,11 @@ from jaxtyping import Array
 
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
-from experiments import devices
-from experiments.checkpoints import Checkpoints
-from experiments.evaluation import accuracy
-from experiments.recipes import Phase, Recipe
-from experiments.streams import Data, Stream
+from experiments.training import devices
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.evaluation import accuracy
+from experiments.training.recipes import Phase, Recipe
+from experiments.training.streams import Data, Stream
 
 #: Steps in one call on an accelerator. On a CPU it is one: XLA runs convolutions inside a
 #: scan several times slower there (docs/journal.md).

@@ -37,7 +37,7 @@ def describe_code() -> str:
 
 def _commit() -> str | None:
     """Return the commit of the checkout, with a mark if files differ; None outside one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from akida_jax import quant
-from experiments import origin, training
-from experiments.checkpoints import Checkpoints
-from experiments.files import write_text
-from experiments.provenance import describe_code, describe_machine
-from experiments.recipes import Phase
-from experiments.weights import save_weights
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_code, describe_machine
+from experiments.training import origin, trainer
+from experiments.training.checkpoints import Checkpoints
+from experiments.training.recipes import Phase
+from experiments.training.weights import save_weights
 
 #: Weights of the trained float network, in the run's folder.
 FLOAT_WEIGHTS = "float.npz"
@@ -132,23 +132,23 @@ def train_visibly(
     run: Run,
     network: quant.Sequential,
     phases: tuple[Phase, Phase],
-    data: training.Data,
+    data: trainer.Data,
     test: Any,
     console: Console,
     shown: str = "test_accuracy",
     **settings: Any,
 ) -> tuple[quant.Sequential, list[dict]]:
-    """Train as `training.train` does, with checkpoints in the run's folder and a bar.
+    """Train as `trainer.train` does, with checkpoints in the run's folder and a bar.
 
     Args:
       run: where the checkpoints lie.
-      network: as of `training.train`, like the next three.
+      network: as of `trainer.train`, like the next three.
       phases: float and quantized.
       data: training examples.
       test: what is measured after every epoch.
       console: receives the bar.
       shown: the number beside the bar, a share of 1.
-      **settings: other arguments of `training.train`.
+      **settings: other arguments of `trainer.train`.
     """
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())  # fmt: skip
@@ -160,7 +160,7 @@ def train_visibly(
             text = f"{row['phase']}, test {row[shown]:.1%}"
             progress.update(bar, completed=row["epoch"], description=text)
 
-        return training.train(
+        return trainer.train(
             network,
             phases,
             data,

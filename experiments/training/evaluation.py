@@ -13,7 +13,7 @@ from jaxtyping import Array, UInt8
 import akida_jax as aj
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
-from experiments.streams import Data
+from experiments.training.streams import Data
 
 
 def accuracy(network: quant.Sequential, test: Data) -> dict[str, float]:

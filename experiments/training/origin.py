@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from experiments.files import write_text
-from experiments.provenance import describe_code
+from experiments.records.files import write_text
+from experiments.records.provenance import describe_code
 
 RECORD = "origin.json"
 #: What only a run that has begun or ended leaves in its folder.

@@ -1,0 +1,1 @@
+"""Training of any network: recipes, epochs on one or several devices, checkpoints, runs."""
