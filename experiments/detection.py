@@ -53,6 +53,7 @@ from experiments.training.runs import (
 from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "detection.json"
+SCORES = ("map", "map_50", "map_voc")
 WEIGHTS = detection.LossWeights(objects=1.0, background=1.0, cross_entropy=True)
 #: Training scenes whose boxes give the anchors; those of epoch 0, which trains nothing.
 N_ANCHOR_SCENES = 512
@@ -313,8 +314,9 @@ def evaluate(
         "integer": model.predict(test.x, "dense"),
     }
     work = evaluation.work(model, test.x[: config.n_compared])
+    scores = {form: score(outputs, test, anchors) for form, outputs in forms.items()}
     return {
-        "precision": {name: score(outputs, test, anchors) for name, outputs in forms.items()},
+        **{name: {form: scores[form][name] for form in forms} for name in SCORES},
         "n_test": len(test.x),
         "n_objects": int(test.y.mask.sum()),  # type: ignore[attr-defined]
         "max_objects": MAX_OBJECTS,
@@ -328,8 +330,8 @@ def evaluate(
 def report(result: dict, folder: Path, console: Console) -> None:
     """Print what was reached, and where the picture lies."""
     table = Table("form", "AP@[.5:.95]", "AP@0.5", "AP@0.5, VOC 2007", title=result["title"])
-    for form, values in result["precision"].items():
-        table.add_row(form, *(f"{values[name]:.4f}" for name in ("map", "map_50", "map_voc")))
+    for form in result["map"]:
+        table.add_row(form, *(f"{result[name][form]:.4f}" for name in SCORES))
     console.print(table)
     console.print(
         f"{result['n_objects']:,} objects in {result['n_test']:,} test scenes; "

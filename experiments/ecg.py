@@ -1,7 +1,7 @@
 """Heart rhythms from single-lead electrocardiograms, the PhysioNet/CinC Challenge 2017.
 
     python -m experiments.ecg                 # AkidaNet 0.25 on time-frequency images of 64x64
-    python -m experiments.ecg images          # the zoo's small network on the samples, 36x32
+    python -m experiments.ecg small           # the zoo's small network on the samples, 36x32
     python -m experiments.ecg smoke           # two folds of one epoch; the numbers mean nothing
     python -m experiments.ecg paper --data-dir training2017    # AkidaNet 0.5 at 224x224
 
@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,12 +59,13 @@ from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "ecg.json"
 FORMS = ("float", "quantized", "integer")
+SCORES = ("accuracy", "macro_f1", "challenge_f1", "auroc")
 
 _ANY = (0, math.inf)
 _COUNT = (1, math.inf)
 _RANGES = {
     "size": (32, 256), "alpha": (1 / 32, 8), "halvings": (0, 5), "folds": (2, 30),
-    "only_folds": (1, 30), "train_stride_s": (0.01, math.inf), "test_stride_s": (0.01, math.inf),
+    "fold": (0, 29), "train_stride_s": (0.01, math.inf), "test_stride_s": (0.01, math.inf),
     "balance": (0, 1), "seed": (0, 2**31 - 1), "float_epochs": _ANY, "quantized_epochs": _ANY,
     "float_rates": _ANY, "quantized_rates": _ANY, "batch_size": _COUNT, "weight_decay": _ANY,
     "label_smoothing": (0, 0.99), "n_calibration": _COUNT,
@@ -82,7 +84,7 @@ class Config:
       alpha: width multiplier of AkidaNet.
       halvings: layers of AkidaNet that halve the map.
       folds: of the cross-validation.
-      only_folds: so many of them; all by default.
+      fold: only this one, from 0; all by default.
       train_stride_s: from one training window to the next.
       test_stride_s: the same for test windows.
       balance: how far rare rhythms are repeated, 0 not at all, 1 until all are as frequent.
@@ -110,7 +112,7 @@ class Config:
     alpha: float = 0.25
     halvings: int = 4
     folds: int = 5
-    only_folds: int | None = None
+    fold: int | None = None
     train_stride_s: float = 2.4
     test_stride_s: float = 2.4
     balance: float = 0.5
@@ -129,18 +131,24 @@ class Config:
 
     def __post_init__(self):
         """Refuse what would fail only in the middle of a run, or after it."""
-        check_settings(self, _RANGES)
+        others = []
+        if self.fold is not None and self.fold >= self.folds:
+            others.append(f"--fold must be below the {self.folds} folds, got {self.fold}")
+        if self.fold is not None and self.keep:
+            others.append("--keep is for all folds together; leave out --fold")
+        check_settings(self, _RANGES, others=others)
 
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
         settings = dataclasses.replace(self, keep=False)
-        return run_folder(settings, f"{self.part}-{self.model}-seed{self.seed}")
+        stem = f"{self.part}-{self.model}-seed{self.seed}"
+        return run_folder(settings, stem if self.fold is None else f"{stem}-fold{self.fold}")
 
 
 PRESETS = {
     "default": ("AkidaNet 0.25 on time-frequency images of 64x64", Config()),
-    "images": (
+    "small": (
         "the zoo's small network on rows of samples, 36x32",
         Config(model="ecg"),
     ),
@@ -159,16 +167,25 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """What trains and what is tested in one fold; ``records`` are those of the test side."""
+    """What trains and what is tested in one fold.
+
+    Attributes:
+      train: windows, those of rare rhythms several times.
+      n_train: records that they are of.
+      test: windows.
+      labels: of the test records.
+    """
 
     train: Examples
+    n_train: int
     test: EcgWindows
-    records: np.ndarray
     labels: np.ndarray
 
 
 def run(config: Config, console: Console) -> dict:
-    """Train and evaluate every fold; return the result that is written as JSON.
+    """Train and evaluate every fold, or one; return the result that is written as JSON.
+
+    Each fold is a run in a folder of its own, which can be had alone with ``--fold``.
 
     Raises:
       ValueError: before training, if the chip cannot hold the network, the output is no
@@ -179,33 +196,49 @@ def run(config: Config, console: Console) -> dict:
     with console.status(f"Loading {config.part} ..."):
         data = load_ecg(config.data_dir, part=config.part)
     seconds = time.perf_counter() - start
-    this = open_run(config, config.folder, fingerprint_arrays(data.labels, *data.signals), console)
+    fingerprint = fingerprint_arrays(data.labels, *data.signals)
+    this = open_run(config, config.folder, fingerprint, console)
     if (finished := this.finished(console)) is not None:
         return finished
-    aj.convert(_quantize(config, build(config)))
-    this.begin()
-    splits = stratified_folds(data.labels, config.folds, seed=config.seed)
-    folds = [
-        _run_fold(config, this, number, cut_fold(config, data, *split), console)
-        for number, split in enumerate(splits[: config.only_folds])
-    ]
+    if config.fold is None:
+        this.begin()
+        folds = [
+            run(dataclasses.replace(config, fold=number, keep=False), console)
+            for number in range(config.folds)
+        ]
+        scores = summarize(folds)
+    else:
+        aj.convert(_quantize(config, build(config)))
+        this.begin()
+        scores = run_fold(config, this, split(config, data), console)
+    extent = f"{config.folds} folds"
+    if config.fold is not None:
+        extent = f"one of {extent}"
+    spent = {"data": round(seconds, 2), "training": scores.pop("training_s")}
     return this.write_result(
         config,
         experiment="ecg",
-        title=f"{label(config)}, {len(folds)} of {config.folds} folds of {len(data.labels)} ECGs",
+        title=f"{label(config)} of {len(data.labels)} ECGs, {extent}",
         class_names=list(RHYTHMS),
         source=SOURCE,
         terms=TERMS,
-        **summarize(folds),
-        timings_s=timings(seconds, [row for fold in folds for row in fold["history"]]),
+        **scores,
+        timings_s=spent,
     )
+
+
+def split(config: Config, data: EcgRecords) -> Fold:
+    """Return what trains and what is tested in the fold of a run."""
+    assert config.fold is not None
+    splits = stratified_folds(data.labels, config.folds, seed=config.seed)
+    return cut_fold(config, data, *splits[config.fold])
 
 
 def label(config: Config) -> str:
     """Return network and input in words."""
     if config.model == "ecg":
-        return "small network on samples, 36x32"
-    return f"AkidaNet {config.alpha:g} on time-frequency images, {config.size}x{config.size}"
+        return "small network on samples, 36x32,"
+    return f"AkidaNet {config.alpha:g} on time-frequency images, {config.size}x{config.size},"
 
 
 def convert(
@@ -228,7 +261,8 @@ def cut_fold(config: Config, data: EcgRecords, train: np.ndarray, test: np.ndarr
         for records, stride_s in ((train, config.train_stride_s), (test, config.test_stride_s))
     ]
     chosen = repeat_rare(sides[0].y, config.balance, seed=config.seed)
-    return Fold(Examples(sides[0].x[chosen], sides[0].y[chosen]), sides[1], test, data.labels[test])
+    windows = Examples(sides[0].x[chosen], sides[0].y[chosen])
+    return Fold(windows, len(train), sides[1], data.labels[test])
 
 
 def repeat_rare(labels: np.ndarray, balance: float, *, seed: int) -> np.ndarray:
@@ -273,13 +307,13 @@ def _phases(config: Config) -> tuple[Phase, Phase]:
     )  # fmt: skip
 
 
-def _run_fold(config: Config, this: Run, number: int, fold: Fold, console: Console) -> dict:
-    """Train one fold in a folder of its own and return its probabilities in each form."""
-    inner = dataclasses.replace(this, folder=this.folder / f"fold{number}")
-    seed = config.seed + number
+def run_fold(config: Config, this: Run, fold: Fold, console: Console) -> dict:
+    """Train one fold and return its scores, its probabilities in each form, its work."""
+    assert config.fold is not None
+    seed = config.seed + config.fold
     order = np.random.default_rng(seed).permutation(len(fold.train.x))
     network, history = train_visibly(
-        inner,
+        this,
         build(config, seed),
         _phases(config),
         fold.train,
@@ -298,21 +332,34 @@ def _run_fold(config: Config, this: Run, number: int, fold: Fold, console: Conso
         measure=measure,
     )
     model = aj.convert(network)
-    aj.save(model, inner.folder / "model.akj")
-    floats = load_weights(build(config, seed), inner.folder / FLOAT_WEIGHTS)
+    aj.save(model, this.folder / "model.akj")
+    floats = load_weights(build(config, seed), this.folder / FLOAT_WEIGHTS)
     x, record = fold.test.x, fold.test.record
     logits = {
         "float": evaluation.outputs(floats, x),
         "quantized": evaluation.outputs(network, x),
         "integer": model.predict(x, "dense").reshape(len(x), -1),
     }
+    each = {form: record_probabilities(logits[form], record) for form in FORMS}
     return {
-        "labels": fold.labels,
-        "probabilities": {form: record_probabilities(logits[form], record) for form in FORMS},
+        **_scores(each, fold.labels),
+        "labels": fold.labels.tolist(),
+        "probabilities": {form: values.tolist() for form, values in each.items()},
+        "n_train": fold.n_train,
+        "n_test": len(fold.labels),
         "n_windows": len(x),
-        "history": history,
         **evaluation.integer_forms(network, model, x),
+        "sparsity": evaluation.work(model, x)["sparsity"],
+        "history": history,
+        "training_s": timings(0, history)["training"],
     }
+
+
+def score_model(fold: Fold, model: aj.Model) -> float:
+    """Return the share of a fold's test records that a model classifies rightly."""
+    logits = model.predict(fold.test.x, "dense").reshape(len(fold.test.x), -1)
+    chosen = record_probabilities(logits, fold.test.record).argmax(1)
+    return float((chosen == fold.labels).mean())
 
 
 def measure(network: quant.Sequential, fold: Fold) -> dict[str, float]:
@@ -322,46 +369,57 @@ def measure(network: quant.Sequential, fold: Fold) -> dict[str, float]:
     return {"test_accuracy": scores.pop("accuracy"), **scores}
 
 
-def summarize(folds: list[dict]) -> dict:
-    """Return the scores of all test records together, and of each fold."""
-    labels = np.concatenate([fold["labels"] for fold in folds])
+def _scores(probabilities: Mapping[str, np.ndarray], labels: np.ndarray) -> dict:
+    """Return each score by form, and the confusion of the integers."""
     result: dict[str, Any] = {}
     for form in FORMS:
-        together = np.concatenate([fold["probabilities"][form] for fold in folds])
-        for name, value in score_records(together, labels).items():
+        for name, value in score_records(probabilities[form], labels).items():
             result.setdefault(name, {})[form] = value
-        if form == "integer":
-            result["confusion"] = evaluation.confusion(labels, together.argmax(1), len(RHYTHMS))
-    each = [
-        {form: score_records(fold["probabilities"][form], fold["labels"]) for form in FORMS}
-        for fold in folds
-    ]
+    chosen = probabilities["integer"].argmax(1)
+    return {**result, "confusion": evaluation.confusion(labels, chosen, len(RHYTHMS))}
+
+
+def summarize(folds: list[dict]) -> dict:
+    """Return the scores of all test records together, and of each fold.
+
+    Args:
+      folds: results of the runs of all folds.
+    """
+    labels = np.concatenate([fold["labels"] for fold in folds])
+    together = {form: np.concatenate([fold["probabilities"][form] for fold in folds])
+                for form in FORMS}  # fmt: skip
     return {
-        **result,
-        "folds": each,
+        **_scores(together, labels),
+        "folds": [{name: fold[name] for name in SCORES} for fold in folds],
         "n_test": len(labels),
         "n_windows": sum(fold["n_windows"] for fold in folds),
         "potentials_compared": sum(fold["potentials_compared"] for fold in folds),
-        "potentials_equal": folds[0]["potentials_equal"],
+        "potentials_equal": {
+            name: all(fold["potentials_equal"][name] for fold in folds)
+            for name in folds[0]["potentials_equal"]
+        },
+        "training_s": round(sum(fold["timings_s"]["training"] for fold in folds), 2),
     }
 
 
 def report(result: dict, folder: Path, console: Console) -> None:
     """Print what was reached."""
-    names = ("accuracy", "macro_f1", "challenge_f1", "auroc")
-    table = Table("form", *names, title=result["title"])
+    table = Table("form", *SCORES, title=result["title"])
     for form in FORMS:
-        spread = [np.std([fold[form][name] for fold in result["folds"]]) for name in names]
-        cells = (f"{result[name][form]:.3f} ± {by:.3f}"
-                 for name, by in zip(names, spread, strict=True))  # fmt: skip
+        cells = [f"{result[name][form]:.3f}" for name in SCORES]
+        if "folds" in result:
+            by_fold = [[fold[name][form] for fold in result["folds"]] for name in SCORES]
+            cells = [f"{cell} ± {np.std(values):.3f}"
+                     for cell, values in zip(cells, by_fold, strict=True)]  # fmt: skip
         table.add_row(form, *cells)
     console.print(table)
+    spread = ", ± the standard deviation of the folds" if "folds" in result else ""
     console.print(
-        f"{result['n_test']} records, ± the standard deviation of the folds; "
-        f"{result['potentials_compared']:,} potentials of the quantized network, dense and event "
-        "executor compared: all equal."
+        f"{result['n_test']} records{spread}; {result['potentials_compared']:,} potentials of the "
+        "quantized network, dense and event executor compared: all equal."
     )
-    console.print(f"Models and JSON: {folder}/", soft_wrap=True, highlight=False)
+    console.print(f"JSON: {folder}/; a folder beside it for each fold, with its model",
+                  soft_wrap=True, highlight=False)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> dict:

@@ -21,7 +21,11 @@ _reading = contextvars.ContextVar("reading", default=False)
 
 
 def check_settings(
-    settings: Any, ranges: Ranges, choices: Mapping[str, Collection] | None = None
+    settings: Any,
+    ranges: Ranges,
+    choices: Mapping[str, Collection] | None = None,
+    *,
+    others: Collection[str] = (),
 ) -> None:
     """Refuse settings that cannot work, all of them at once.
 
@@ -29,6 +33,7 @@ def check_settings(
       settings: a dataclass; a field may hold a number, a tuple of numbers, or None.
       ranges: lowest and highest value by field.
       choices: the possible values by field.
+      others: faults of several fields together, in words.
 
     Raises:
       ValueError: naming each option, its limit and its value.
@@ -55,8 +60,8 @@ def check_settings(
             for value in _values(settings, name)
             if value not in allowed
         ]
-    if faults:
-        raise ValueError("; ".join(faults))
+    if faults or others:
+        raise ValueError("; ".join([*faults, *others]))
 
 
 def _option(name: str) -> str:

@@ -4,7 +4,8 @@
     python -m experiments.publish_model --costs    # after a new calibration of the cost model
 
 Each RUN is the folder of a finished run, with result.json and model.akj, of the same
-settings but for the seed. The first one's model is shipped, the others give the spread.
+settings but for the seed, or the fold of a cross-validation. The first one's model is
+shipped, the others give the spread.
 The test examples are loaded again, so the data must be at hand: the model must reach the
 recorded accuracy. Takes seconds to a minute.
 """
@@ -18,7 +19,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -27,19 +28,22 @@ from rich.console import Console
 import akida_jax as aj
 from akida_jax import mapping, zoo
 from akida_jax.zoo.datasets import Examples
+from akida_jax.zoo.datasets.ecg import load_ecg
 from akida_jax.zoo.datasets.event_sets import find_place
 from akida_jax.zoo.pretrained_models import FORMS, LIMIT_BYTES, read_card
-from experiments import dvs_gesture, train_data
+from experiments import dvs_gesture, ecg, train_data
 from experiments.presets import run_command
 from experiments.records.files import write_text
+from experiments.training.recipes import Phase
+from experiments.training.runs import without_places
 
 FOLDER = Path(zoo.__file__).resolve().parent / "models"
 MODE: mapping.Mode = "all_nps"
 NEEDED = ("experiment", "title", "config", "date", "commit", "versions", "data_fingerprint",
           "class_names", "accuracy", "n_train", "n_test", "sparsity",
           "potentials_equal")  # fmt: skip
-#: Settings that say where things lie or what to forget, not how a model is trained.
-_ELSEWHERE = ("output", "restart", "data_dir")
+#: Settings in which the runs of one model may differ.
+_SPREAD = ("seed", "fold")
 _EVENT_TERMS = {
     "synthetic": "none: the recordings are computed",
     "nmnist": "CC BY-SA 4.0",
@@ -111,8 +115,8 @@ def read_runs(folders: tuple[Path, ...]) -> list[dict]:
         for folder, result in zip(folders[1:], results[1:], strict=True)
         for fault in _differences(results[0], result)
     ]
-    seeds = [result.get("config", {}).get("seed") for result in results]
-    if not faults and len(set(seeds)) != len(seeds):
+    seeds = [] if faults else [first_seed(result) for result in results]
+    if len(set(seeds)) != len(seeds):
         faults.append(f"the runs have the seeds {seeds}; each must have its own")
     if faults:
         raise ValueError("cannot publish: " + "; ".join(faults))
@@ -136,7 +140,7 @@ def _faults(result: dict) -> Iterator[str]:
 
 
 def _differences(first: dict, other: dict) -> Iterator[str]:
-    ours, theirs = ({**settings(r), "seed": None} for r in (first, other))
+    ours, theirs = ({**settings(r), **dict.fromkeys(_SPREAD)} for r in (first, other))
     different = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
     different += [k for k in ("experiment", "title", "class_names") if first[k] != other[k]]
     if ours.get("data") != "synthetic" and first["data_fingerprint"] != other["data_fingerprint"]:
@@ -147,11 +151,30 @@ def _differences(first: dict, other: dict) -> Iterator[str]:
 
 def settings(result: dict) -> dict[str, Any]:
     """Return the settings of a run, without those that name folders."""
-    return {key: value for key, value in result["config"].items() if key not in _ELSEWHERE}
+    return without_places(result["config"])
 
 
-def load_test_examples(experiment: str, chosen: Mapping[str, Any]) -> Examples:
-    """Return the test examples of a run, loaded again.
+def first_seed(result: dict) -> int:
+    """Return the seed of a run's first weights; each fold has its own."""
+    return result["config"]["seed"] + (result["config"].get("fold") or 0)
+
+
+class Test(NamedTuple):
+    """What a model is tested on.
+
+    Attributes:
+      x: inputs.
+      n: test examples, of each of which there may be several inputs.
+      score: share of the examples that a model classifies rightly.
+    """
+
+    x: np.ndarray
+    n: int
+    score: Callable[[aj.Model], float]
+
+
+def load_test(experiment: str, chosen: Mapping[str, Any]) -> Test:
+    """Return what the model of a run was tested on, loaded again.
 
     Args:
       experiment: module of `experiments`.
@@ -170,20 +193,31 @@ def load_test_examples(experiment: str, chosen: Mapping[str, Any]) -> Examples:
     return _LOADERS[experiment](config)
 
 
-def _event_examples(config: dvs_gesture.Config) -> Examples:
+def _test(examples: Examples) -> Test:
+    x, y = examples
+    return Test(x, len(x), lambda model: model.evaluate(x, y))
+
+
+def _event_test(config: dvs_gesture.Config) -> Test:
     # The test recordings do not depend on the number of training recordings.
     _, frames = dvs_gesture.load(dataclasses.replace(config, n_train_per_class=1))
-    return Examples(frames.test_x, frames.test_y)
+    return _test(Examples(frames.test_x, frames.test_y))
 
 
-def _labelled_examples(config: Any) -> Examples:
+def _labelled_test(config: Any) -> Test:
     pieces = list(train_data.load(config).test_pieces())
-    return Examples(*(np.concatenate(values) for values in zip(*pieces, strict=True)))
+    return _test(Examples(*(np.concatenate(values) for values in zip(*pieces, strict=True))))
 
 
-_LOADERS: dict[str, Callable[[Any], Examples]] = {
-    "dvs_gesture": _event_examples,
-    "train": _labelled_examples,
+def _heartbeat_test(config: ecg.Config) -> Test:
+    fold = ecg.split(config, load_ecg(config.data_dir, part=config.part))
+    return Test(fold.test.x, len(fold.labels), functools.partial(ecg.score_model, fold))
+
+
+_LOADERS: dict[str, Callable[[Any], Test]] = {
+    "dvs_gesture": _event_test,
+    "ecg": _heartbeat_test,
+    "train": _labelled_test,
 }
 
 
@@ -238,10 +272,11 @@ def recipe(chosen: Mapping[str, Any]) -> str:
         low, high = chosen[f"{phase}_rates"]
         parts.append(f"{chosen[f'{phase}_epochs']} {phase} epochs, learning rate {low:g} to "
                      f"{high:g}")  # fmt: skip
-    if chosen.get("schedule", "cyclic") == "cyclic":
+    if "cycle_epochs" in chosen and chosen.get("schedule", "cyclic") == "cyclic":
         parts.append(f"cyclic schedule over {chosen['cycle_epochs']} epochs")
     else:
-        parts.append(f"cosine schedule after {chosen['warmup_epochs']:g} epochs of warm-up")
+        warmup = chosen.get("warmup_epochs", Phase.warmup_epochs)
+        parts.append(f"cosine schedule after {warmup:g} epochs of warm-up")
     parts.append(f"Adam, batches of {chosen['batch_size']}")
     words = {"weight_decay": "weight decay {:g}", "label_smoothing": "label smoothing {:g}",
              "average": "moving average of the parameters, decay {:g}",
@@ -287,11 +322,11 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
     first = results[0]
     model = aj.load(config.runs[0] / "model.akj")
     options = architecture_options(first, model)
-    test = load_test_examples(first["experiment"], settings(first))
-    reached = model.evaluate(test.x, test.y)
-    if reached != first["accuracy"]["integer"] or len(test.x) != first["n_test"]:
+    test = load_test(first["experiment"], settings(first))
+    reached = test.score(model)
+    if reached != first["accuracy"]["integer"] or test.n != first["n_test"]:
         raise ValueError(
-            f"cannot publish: the model classifies {reached:.4%} of {len(test.x)} test examples "
+            f"cannot publish: the model classifies {reached:.4%} of {test.n} test examples "
             f"rightly, the run recorded {first['accuracy']['integer']:.4%} of {first['n_test']}; "
             "the data are others than those of the run"
         )
@@ -311,7 +346,7 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
         "command": command(first["experiment"], settings(first)),
         "experiment": first["experiment"],
         "settings": settings(first),
-        "seeds": [result["config"]["seed"] for result in results],
+        "seeds": [first_seed(result) for result in results],
         "accuracy": {form: [result["accuracy"][form] for result in results] for form in forms},
         "n_train": first["n_train"],
         "n_test": first["n_test"],

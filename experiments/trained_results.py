@@ -31,7 +31,7 @@ class Trained:
       same: the data set of the row that the number itself stands in, or the network of
         table 7; None where another network or other data were used.
       network: of the zoo, that the run must have trained to stand in that row.
-      measure: key of the number; "accuracy", or "map50" for detection.
+      measure: key of the number; "accuracy", or "map_50" for detection.
       preset: of the runs that count, where a file holds several data sets.
     """
 
@@ -64,7 +64,7 @@ RESULTS = (
     Trained(file="train_pointnet.json", beside="table 6, PointNet++",
             data="ModelNet10, chairs and monitors only", paper="84.76 (ModelNet40)"),
     Trained(file="detection.json", beside="table 3", data="generated scenes, mAP@0.5",
-            paper="72.00 (WIDER FACE)", measure="map50"),
+            paper="72.00 (WIDER FACE)", measure="map_50"),
     Trained(file="dvs_gesture.json", beside="table 7, Akida Tiny", data="synthetic gestures",
             paper="figure 4 only", same="Akida Tiny", network="akida_tiny", preset="default"),
     Trained(file="dvs_gesture.json", beside="table 7, Akida Tiny",

@@ -55,7 +55,8 @@ def test_true_boxes_score_one():
 def test_a_run_from_scenes_to_result(tmp_path):
     given = ["smoke", "--output", str(tmp_path / "runs")]
     result = detection.main(given)
-    assert result["precision"]["integer"] == result["precision"]["quantized"]
+    for name in detection.SCORES:
+        assert result[name]["integer"] == result[name]["quantized"]
     assert result["potentials_equal"] == {"dense": True, "event": True}
     # 4 scenes of 4x4 cells with 75 numbers.
     assert result["potentials_compared"] == 4 * 4 * 4 * 75

@@ -380,8 +380,8 @@ def test_smoke_leaves_pictures_model_and_metrics(smoke):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows == result["history"]
     model = aj.load(folder / "model.akj")
-    config = dvs_gesture.Config(**result["config"])
-    _, frames = dvs_gesture.load(config)
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in result["config"].items()}
+    _, frames = dvs_gesture.load(dvs_gesture.Config(**given))
     assert model.evaluate(frames.test_x, frames.test_y) == result["accuracy"]["integer"]
 
 

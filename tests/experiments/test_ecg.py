@@ -6,7 +6,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax.zoo.datasets.ecg import SYMBOLS, load_ecg
-from experiments import ecg
+from experiments import ecg, publish_model
 from experiments.presets import read_settings
 from experiments.training import runs
 
@@ -54,25 +54,45 @@ def test_no_record_is_on_both_sides(records, model, shape):
 
 @pytest.mark.slow
 def test_a_run_from_records_to_result(records, tmp_path):
-    given = ["smoke", "--data-dir", str(records), "--output", str(tmp_path / "runs")]
-    result = ecg.main([*given, "--model", "ecg", "--batch-size", "4", "--only-folds", "1"])
-    (folder,) = (tmp_path / "runs").iterdir()
+    output = tmp_path / "runs"
+    given = ["smoke", "--data-dir", str(records), "--output", str(output), "--model", "ecg",
+             "--batch-size", "4"]  # fmt: skip
+    alone = ecg.main([*given, "--fold", "1"])
+    result = ecg.main(given)
+    (folder,) = output.glob("*-seed0-????????")
     assert result == json.loads((folder / "result.json").read_text())
-    assert result["n_test"] == np.sum(result["confusion"]) == 8
-    assert result["accuracy"]["integer"] == np.trace(result["confusion"]) / 8
+    assert result["n_test"] == np.sum(result["confusion"]) == 16
+    assert result["accuracy"]["integer"] == np.trace(result["confusion"]) / 16
     assert result["accuracy"]["integer"] == result["accuracy"]["quantized"]
     assert result["potentials_equal"] == {"dense": True, "event": True}
     assert result["potentials_compared"] == 4 * result["n_windows"]
-    assert set(result["folds"][0]["integer"]) == {"accuracy", "macro_f1", "challenge_f1", "auroc"}
-    assert aj.load(folder / "fold0" / "model.akj").layers[-1].name == "predictions"
+    assert result["folds"][1] == {name: alone[name] for name in ecg.SCORES}
+    # The folds that are there already are not trained again.
+    (folder / "result.json").unlink()
+    assert ecg.main(given)["confusion"] == result["confusion"]
     path = tmp_path / "kept.json"
     runs.keep_result(result, path, by="model")
     runs.keep_result(result, path, by="model")
     (kept,) = json.loads(path.read_text())["runs"]
     assert not set(kept["config"]) & set(runs.PLACES)
     assert kept["preset"] == "ecg"
+    # What is published of a fold scores its records again.
+    (own,) = output.glob("*-fold1-????????")
+    model = aj.load(own / "model.akj")
+    test = publish_model.load_test("ecg", {**publish_model.settings(alone),
+                                           "data_dir": str(records)})  # fmt: skip
+    assert test.n == alone["n_test"] == 8
+    assert test.score(model) == alone["accuracy"]["integer"]
 
 
-def test_settings_out_of_range_are_named():
-    with pytest.raises(ValueError, match=r"--size must be 32 to 256, got 8; --folds must be 2 to"):
-        read_settings(ecg.PRESETS, ["default", "--size", "8", "--folds", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "8", "--folds", "1"], r"--size must be 32 to 256, got 8; --folds must be 2"),
+        (["--fold", "5"], "--fold must be below the 5 folds, got 5"),
+        (["--fold", "0", "--keep"], "--keep is for all folds together; leave out --fold"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        read_settings(ecg.PRESETS, ["default", *arguments])

@@ -176,7 +176,7 @@ def test_accuracies_are_read_in_every_form(tmp_path):
     ecg = {"preset": "akidanet_ecg", "config": {"model": "akidanet_ecg"}, "n_test": 300,
            "accuracy": accuracy}  # fmt: skip
     (tmp_path / "ecg.json").write_text(json.dumps(ecg))
-    (tmp_path / "detection.json").write_text(json.dumps({"map50": 0.875}))
+    (tmp_path / "detection.json").write_text(json.dumps({"map_50": {"integer": 0.875}}))
     rows = {row["trained and tested on"]: row for row in trained_rows(tmp_path)}
     row = rows["PhysioNet 2017, validation set of 300"]
     assert (row["float %"], row["quantized %"], row["integer %"]) == (75.0, 50.0, 37.5)

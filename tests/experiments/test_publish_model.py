@@ -13,7 +13,7 @@ from akida_jax.zoo.pretrained_models import (
     pretrained_bytes,
     pretrained_names,
 )
-from experiments import dvs_gesture, publish_model, train
+from experiments import dvs_gesture, ecg, publish_model, train
 
 NAME = "akida_tiny_synthetic"
 N_TEST = 8
@@ -25,7 +25,9 @@ def examples(monkeypatch):
     model = pretrained(NAME)
     x = np.random.default_rng(5).integers(0, 2, (N_TEST, *model.input_shape), dtype=np.uint8)
     made = Examples(x, model.predict_classes(x).astype(np.int32))
-    monkeypatch.setitem(publish_model._LOADERS, "dvs_gesture", lambda config: made)
+    monkeypatch.setitem(
+        publish_model._LOADERS, "dvs_gesture", lambda config: publish_model._test(made)
+    )
     return made
 
 
@@ -203,6 +205,15 @@ def test_a_recipe_in_words():
     assert text.endswith("label smoothing 0.1; random shift up to 2 pixels; random mirroring")
 
 
+def test_folds_of_a_cross_validation_have_seeds_of_their_own():
+    of_fold = {"experiment": "ecg", "title": "a", "class_names": [], "data_fingerprint": "1"}
+    first, second = ({**of_fold, "config": {"seed": 0, "fold": fold}} for fold in (0, 1))
+    assert list(publish_model._differences(first, second)) == []
+    assert [publish_model.first_seed(run) for run in (first, second)] == [0, 1]
+    text = publish_model.recipe(vars(ecg.PRESETS["default"][1]))
+    assert "cosine schedule after 1 epochs of warm-up; Adam, batches of 64; weight decay" in text
+
+
 def test_facts_of_the_data():
     event = {"title": "Akida Small on N-MNIST, 300 ms windows", "config": {"data": "nmnist"}}
     facts = publish_model.data_facts(event)
@@ -216,9 +227,9 @@ def test_facts_of_the_data():
 
 def test_the_synthetic_model_reaches_its_accuracy():
     card = model_card(NAME)
-    test = publish_model.load_test_examples(card.experiment, card.settings)
-    reached = pretrained(NAME).evaluate(test.x, test.y)
-    assert len(test.x) == card.n_test
+    test = publish_model.load_test(card.experiment, card.settings)
+    reached = test.score(pretrained(NAME))
+    assert test.n == card.n_test
     # On another machine single events of computed recordings differ, where a threshold is just
     # met (akida_jax.events.synthetic); six of the 660 windows may change sides by them.
     assert round(abs(reached - card.accuracy["integer"][0]) * card.n_test) <= 6
@@ -229,7 +240,7 @@ def test_the_synthetic_model_reaches_its_accuracy():
 def test_the_other_models_reach_theirs(name):
     card = model_card(name)
     try:
-        test = publish_model.load_test_examples(card.experiment, card.settings)
+        test = publish_model.load_test(card.experiment, card.settings)
     except (FileNotFoundError, ModuleNotFoundError) as missing:
         pytest.skip(f"the data are not here: {missing}")
-    assert pretrained(name).evaluate(test.x, test.y) == card.accuracy["integer"][0]
+    assert test.score(pretrained(name)) == card.accuracy["integer"][0]
