@@ -36,9 +36,22 @@ def describe_code() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout, with a mark if files differ; None outside one."""
+    """Return the commit of the checkout, with a mark if files differ; None outside one.
+
+    Results and documents, which experiments write themselves, may differ.
+    """
+    written = [f":(exclude){path}" for path in ("experiments/results", "docs", "README.md")]
+    commit = _git("rev-parse", "--short=12", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    if commit is None or changes is None:
+        return None
+    return commit + "-dirty" * bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git says of the checkout; None outside one."""
     root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "-C", str(root), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -67,10 +67,15 @@ def test_commit_and_its_mark(moved):
     git(moved, "init", "--quiet")
     file = moved / "file"
     file.write_text("one")
-    git(moved, "add", "file")
+    (moved / "docs").mkdir()
+    page = moved / "docs" / "page.md"
+    page.write_text("a table")
+    git(moved, "add", "file", "docs")
     git(moved, "commit", "--quiet", "-m", "One")
     commit = git(moved, "rev-parse", "HEAD")
     assert provenance.describe_machine()["commit"] == commit[:12]
+    page.write_text("a table that an experiment wrote")
+    assert provenance.describe_code() == commit[:12]
     file.write_text("two")
     assert provenance.describe_machine()["commit"] == f"{commit[:12]}-dirty"
     assert provenance.describe_code() == f"{commit[:12]}-dirty"
