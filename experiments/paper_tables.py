@@ -1,7 +1,7 @@
 """The system paper's tables 1 to 7, row by row, the paper's numbers beside ours.
 
     python -m experiments.paper_tables             # prints, writes the JSON
-    python -m experiments.paper_tables --tables    # rewrite docs/paper-tables.md from the JSON
+    python -m experiments.paper_tables --tables    # rewrite the documents from the JSON
 
 Takes under a minute; nothing is trained. Accuracies are read from experiments/results/*.json,
 speed and power are modelled, sizes and neural processors are those of the networks as the zoo
@@ -38,11 +38,12 @@ from experiments.presets import run_command
 from experiments.records.documents import fill
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
-from experiments.trained_results import Cell, Row, find_accuracy, none, trained_rows
+from experiments.trained_results import Cell, Row, find_accuracy, none, score_rows, trained_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "paper_tables.json"
 DOCUMENT = ROOT / "docs" / "paper-tables.md"
+README = ROOT / "README.md"
 KB = 1024
 """Bytes; the paper does not say whether its KB are these or 1000."""
 WIDE_PROFILE = "akidanet_1.0_224_imagenet"
@@ -54,7 +55,7 @@ class Config:
     """Settings.
 
     Attributes:
-      tables: only rewrite docs/paper-tables.md from the committed JSON.
+      tables: only rewrite docs/paper-tables.md and README.md from the committed JSON.
       results: folder of the JSON, and of those that accuracies are read from.
     """
 
@@ -285,6 +286,7 @@ def compute(results: Path) -> dict[str, list[Row]]:
         **listed_rows(results),
         "table-7": gesture_rows(results),
         "trained": trained_rows(results),
+        "scores": score_rows(results),
     }
 
 
@@ -307,8 +309,23 @@ def show(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
+def documents(tables: Mapping[str, list[Row]]) -> dict[Path, dict[str, str]]:
+    """Return the tables of each document, by the name of their marker."""
+    shown = {"trained and tested on": "trained and tested on", "test examples": "test examples",
+             "float %": "float %", "integer %": "integer %"}  # fmt: skip
+    # Events have a table of their own there.
+    trained = [row for row in tables["trained"] if not str(row["beside"]).startswith("table 7")]
+    rows = [{title: row[head] for head, title in shown.items()} for row in trained]
+    return {
+        DOCUMENT: {name: markdown(rows) for name, rows in tables.items()},
+        README: {"zoo": markdown(rows)},
+    }
+
+
 def markdown(rows: list[Row]) -> str:
-    """Return rows as a Markdown table."""
+    """Return rows as a Markdown table; without rows there is none."""
+    if not rows:
+        return "none"
     heads = list(rows[0])
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     lines += ["| " + " | ".join(show(row[head]) for head in heads) + " |" for row in rows]
@@ -334,8 +351,8 @@ def main(config: Config) -> None:
         write_text(path, json.dumps(result, indent=1) + "\n")
     tables = json.loads(path.read_text())["tables"]
     if path == RESULT:
-        made = {name: markdown(rows) for name, rows in tables.items()}
-        write_text(DOCUMENT, fill(DOCUMENT.read_text(), made))
+        for document, made in documents(tables).items():
+            write_text(document, fill(document.read_text(), made))
     for name, rows in tables.items():
         _print(console, name, rows)
     console.print(f"JSON: {path}")

@@ -49,12 +49,12 @@ def test_the_committed_tables_are_current(committed):
                     assert value == theirs[head]
 
 
-def test_the_document_holds_the_tables(committed):
-    text = paper_tables.DOCUMENT.read_text()
-    for name in committed:
-        assert text.count(f"<!-- table: {name} -->") == 1
-    made = {name: paper_tables.markdown(rows) for name, rows in committed.items()}
-    assert documents.fill(text, made) == text
+def test_the_documents_hold_the_tables(committed):
+    for path, made in paper_tables.documents(committed).items():
+        text = path.read_text()
+        for name in made:
+            assert text.count(f"<!-- table: {name} -->") == 1
+        assert documents.fill(text, made) == text
 
 
 @pytest.mark.parametrize(("name", "key"), PUBLISHED.items())
@@ -178,17 +178,30 @@ def test_accuracies_are_read_in_every_form(tmp_path):
     (tmp_path / "ecg.json").write_text(json.dumps(ecg))
     (tmp_path / "detection.json").write_text(json.dumps({"map_50": {"integer": 0.875}}))
     rows = {row["trained and tested on"]: row for row in trained_rows(tmp_path)}
-    row = rows["PhysioNet 2017, validation set of 300"]
+    row = rows["300 records of PhysioNet 2017, AkidaNet 0.25 at 64x64"]
     assert (row["float %"], row["quantized %"], row["integer %"]) == (75.0, 50.0, 37.5)
     assert (row["test examples"], row["runs"]) == (300, 1)
     row = rows["generated scenes, mAP@0.5"]
     assert row["integer %"] == 87.5
     assert row["float %"] == row["test examples"] == none("not in detection.json")
     place = "PhysioNet 2017 ECG"
-    assert find_accuracy(tmp_path, place) == "37.50 (PhysioNet 2017, validation set of 300)"
+    assert find_accuracy(tmp_path, place) == (
+        "37.50 (300 records of PhysioNet 2017, AkidaNet 0.25 at 64x64)"
+    )
     ecg["config"]["model"] = "ecg"  # another network than that of the row
     (tmp_path / "ecg.json").write_text(json.dumps(ecg))
     assert find_accuracy(tmp_path, place) is None
+
+
+def test_scores_of_each_form_are_listed(tmp_path):
+    shares = {"float": 0.75, "quantized": 0.5, "integer": 0.5}
+    ecg = {"preset": "ecg", "accuracy": shares, "macro_f1": shares, "auroc": shares}
+    (tmp_path / "ecg.json").write_text(json.dumps({"runs": [ecg]}))
+    rows = trained_results.score_rows(tmp_path)
+    assert [row["form"] for row in rows] == ["float", "quantized", "integer"]
+    assert [row["macro F1"] for row in rows] == [0.75, 0.5, 0.5]
+    assert rows[0]["equal error rate"] == none("not of this task")
+    assert trained_results.score_rows(tmp_path / "elsewhere") == []
 
 
 def test_runs_of_a_file_are_told_apart_by_their_preset(tmp_path):
