@@ -354,7 +354,8 @@ def main(config: Config) -> None:
         for document, made in documents(tables).items():
             write_text(document, fill(document.read_text(), made))
     for name, rows in tables.items():
-        _print(console, name, rows)
+        if rows:
+            _print(console, name, rows)
     console.print(f"JSON: {path}")
 
 

@@ -126,11 +126,23 @@ def post_training_table() -> str:
     return "\n".join(lines)
 
 
+def detection_table() -> str:
+    """Return the detectors' mean average precision, form by form, as Markdown."""
+    lines = ["| network, data | form | AP@[.5:.95] | AP@0.5 | AP@0.5, VOC 2007 |", "|---" * 5 + "|"]
+    for run in json.loads((RESULTS / "detection.json").read_text())["runs"]:
+        for form in run["map"]:
+            cells = " | ".join(f"{run[name][form]:.3f}" for name in ("map", "map_50", "map_voc"))
+            lines.append(f"| {run['title']} | {form} | {cells} |")
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """Return every generated table by its marker."""
     made = {"trained": accuracy_table()}
     if (RESULTS / "post_training.json").exists():
         made["post-training"] = post_training_table()
+    if (RESULTS / "detection.json").exists():
+        made["detection"] = detection_table()
     return made
 
 
