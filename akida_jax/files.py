@@ -7,12 +7,8 @@ allocated before its size has been compared with what its layer needs.
 import dataclasses
 import hashlib
 import json
-import math
 import os
-import struct
-import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,17 @@ from typing import Any
 import numpy as np
 
 from akida_jax import layers as layer_types
+from akida_jax.archives import (
+    ArchiveError,
+    check_target,
+    open_archive,
+    pack,
+    packed_bytes,
+    read_description,
+    read_member,
+    unpack,
+    write_archive,
+)
 from akida_jax.limits import ModelError, find_faults
 from akida_jax.model import Model
 from akida_jax.quant.architecture import Shape
@@ -29,13 +36,8 @@ from akida_jax.variables import LayerVariables, raw_steps
 FORMAT = "akida-jax model"
 VERSION = 1
 
-# What zipfile raises for a damaged archive; RuntimeError for flags it does not support.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError,
-           RuntimeError, ValueError)  # fmt: skip
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DESCRIPTION = "model.json"
-_DESCRIPTION_MAX_BYTES = 2**22
-_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+_FIELDS = {"registers", "layers", "arrays"}
 _TYPES = {
     layer.__name__: layer
     for layer in (
@@ -48,7 +50,7 @@ _TYPES = {
 }
 
 
-class ModelFileError(ValueError):
+class ModelFileError(ArchiveError):
     """A file that holds no readable model; the message says what is wrong with it."""
 
 
@@ -61,7 +63,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
       FileNotFoundError: if the folder does not exist.
       IsADirectoryError: if the name is that of a folder.
     """
-    target = _check_target(path)
+    target = check_target(path)
     members: dict[str, bytes] = {}
     arrays = []
     for program in model.programs:
@@ -74,7 +76,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
             ("raw_step", raw, 32),
         ]:
             member = f"arrays/{len(members):03d}"
-            members[member] = _pack(array, bits)
+            members[member] = pack(array, bits)
             arrays.append({
                 "layer": name, "variable": key, "member": member, "bits": bits,
                 "shape": list(array.shape), "sha256": hashlib.sha256(members[member]).hexdigest(),
@@ -89,16 +91,7 @@ def save(model: Model, path: str | os.PathLike) -> None:
         "arrays": arrays,
     }
     text = json.dumps(description, indent=1).encode()
-    _write_zip(target, {_DESCRIPTION: text, **members})
-
-
-def _check_target(path: str | os.PathLike) -> Path:
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} does not exist; create it first")
-    return target
+    write_archive(target, {_DESCRIPTION: text, **members})
 
 
 def load(path: str | os.PathLike) -> Model:
@@ -111,88 +104,13 @@ def load(path: str | os.PathLike) -> Model:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            description = _read_description(archive)
+        with open_archive(path, kind="model") as archive:
+            description = read_description(
+                archive, _DESCRIPTION, form=FORMAT, version=VERSION, fields=_FIELDS
+            )
             return _build(archive, description)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path.name}: {error}") from error
-    except _DAMAGE as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
-        raise ModelFileError(
-            f"{path.name}: not a model file, or truncated or damaged ({error}); "
-            "copy or save it again"
-        ) from error
-
-
-def _write_zip(target: Path, members: dict[str, bytes]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, content in members.items():
-                    archive.writestr(_member(name), content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, _TIMESTAMP)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o644 << 16
-    return info
-
-
-def _read_description(archive: zipfile.ZipFile) -> dict[str, Any]:
-    text = _read_member(archive, _DESCRIPTION, None)
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{_DESCRIPTION} is no valid JSON ({error})") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ModelFileError(f"{_DESCRIPTION} does not say {FORMAT!r}; this is no model file")
-    version = description.get("version")
-    if type(version) is not int or version < 1:
-        raise ModelFileError(f"format version {version!r} is not a positive number")
-    if version > VERSION:
-        raise ModelFileError(
-            f"written in format version {version}, this akida-jax reads up to {VERSION}; "
-            "upgrade akida-jax"
-        )
-    unknown = set(description) - {"format", "version", "registers", "layers", "arrays"}
-    if unknown:
-        raise ModelFileError(f"unknown fields {sorted(unknown)} in {_DESCRIPTION}")
-    return description
-
-
-def _read_member(archive: zipfile.ZipFile, name: str, n_bytes: int | None) -> bytes:
-    """Read a member of known size, or at most the limit of a description."""
-    try:
-        info = archive.getinfo(name)
-    except KeyError as error:
-        raise ModelFileError(f"{name} is missing; the file is incomplete") from error
-    if info.compress_type not in _COMPRESSIONS:
-        raise ModelFileError(f"{name} has an unknown compression; the file is damaged")
-    limit = _DESCRIPTION_MAX_BYTES if n_bytes is None else n_bytes
-    if info.file_size > limit or (n_bytes is not None and info.file_size != n_bytes):
-        wanted = f"at most {limit}" if n_bytes is None else str(n_bytes)
-        raise ModelFileError(f"{name} has {info.file_size} bytes, expected {wanted}")
-    with archive.open(info) as stream:
-        content = stream.read(limit + 1)
-    if len(content) != info.file_size:
-        raise ModelFileError(f"{name} has {len(content)} bytes, its header says {info.file_size}")
-    return content
+    except ArchiveError as error:
+        raise ModelFileError(str(error)) from error
 
 
 def _build(archive: zipfile.ZipFile, description: dict[str, Any]) -> Model:
@@ -205,7 +123,7 @@ def _build(archive: zipfile.ZipFile, description: dict[str, Any]) -> Model:
         blank = _shapes(layers)
         variables = _read_arrays(archive, description["arrays"], blank, registers)
         return Model(layers, variables, registers=registers)
-    except ModelFileError:
+    except ArchiveError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(f"the description is not valid: {error}") from error
@@ -268,10 +186,10 @@ def _read_arrays(
                 f"{key} of layer {layer!r} is declared as {entry['shape']} of {entry['bits']} "
                 f"bits, the layer needs {list(shape)} of {bits}"
             )
-        content = _read_member(archive, entry["member"], _packed_bytes(shape, bits))
+        content = read_member(archive, entry["member"], packed_bytes(shape, bits))
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise ModelFileError(f"{key} of layer {layer!r} does not match its checksum")
-        variables[layer][key] = _unpack(content, shape, bits)
+        variables[layer][key] = unpack(content, shape, bits)
     for layer, arrays in needed.items():
         missing = sorted(set(arrays) - set(variables[layer]))
         if missing:
@@ -280,30 +198,3 @@ def _read_arrays(
         step = raw / 2**registers.step_fraction_bits
         variables[layer]["step"] = step.astype(np.float32)
     return variables
-
-
-def _packed_bytes(shape: tuple[int, ...], bits: int) -> int:
-    return -(-math.prod(shape) * bits // 8)
-
-
-def _pack(array: np.ndarray, bits: int) -> bytes:
-    """Pack two's complement integers little-endian, the first value in the low bits."""
-    if bits >= 8:
-        return array.astype(f"<i{bits // 8}").tobytes()
-    per_byte = 8 // bits
-    flat = np.zeros(-(-array.size // per_byte) * per_byte, np.uint8)
-    flat[: array.size] = array.ravel().astype(np.uint8) & (2**bits - 1)
-    shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    return (flat.reshape(-1, per_byte) << shifts).sum(1).astype(np.uint8).tobytes()
-
-
-def _unpack(content: bytes, shape: tuple[int, ...], bits: int) -> np.ndarray:
-    if bits >= 8:
-        return np.frombuffer(content, f"<i{bits // 8}").reshape(shape).astype(f"i{bits // 8}")
-    packed = np.frombuffer(content, np.uint8)
-    shifts = np.arange(8 // bits, dtype=np.uint8) * bits
-    flat = ((packed[:, None] >> shifts) & (2**bits - 1)).ravel()[: math.prod(shape)]
-    values = flat.astype(np.int8)
-    if bits > 1:  # single-bit weights are 0 and 1
-        values = np.where(values >= 2 ** (bits - 1), values - 2**bits, values)
-    return values.astype(np.int8).reshape(shape)
