@@ -20,7 +20,7 @@ from akida_jax.zoo.akidanet import (
     face_layers,
     hidden_layers,
 )
-from akida_jax.zoo.dvs import FILTERS, dvs_layers
+from akida_jax.zoo.dvs import FILTERS, dvs_edge_layers, dvs_layers
 from akida_jax.zoo.ecg import ecg_layers
 from akida_jax.zoo.gxnor import gxnor_layers
 from akida_jax.zoo.keyword_spotting import ds_cnn_layers
@@ -47,17 +47,21 @@ class Architecture:
     max_activations: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+EDGE: dict[str, Any] = {
+    "overrides": (Rule(layers="spike_generator", act_bits=1, max_activation=1.0),
+                  Rule(layers="classifier", weight_bits=2)),
+    "max_activations": {"spike_generator": 1.0},
+}  # fmt: skip
+"""Widths of a head whose last layer can learn on the chip."""
+
 ARCHITECTURES: dict[str, Architecture] = {
     **{name: Architecture(layers=functools.partial(dvs_layers, name)) for name in FILTERS},
     **{name: Architecture(layers=functools.partial(akidanet_layers, name))
        for name in FULL_CONVOLUTIONS},
+    **{f"{name}_edge": Architecture(layers=functools.partial(dvs_edge_layers, name), **EDGE)
+       for name in FILTERS},
     "akidanet_ecg": Architecture(layers=functools.partial(hidden_layers, classes=4)),
-    "akidanet_edge": Architecture(
-        layers=edge_layers,
-        overrides=(Rule(layers="spike_generator", act_bits=1, max_activation=1.0),
-                   Rule(layers="classifier", weight_bits=2)),
-        max_activations={"spike_generator": 1.0},
-    ),
+    "akidanet_edge": Architecture(layers=edge_layers, **EDGE),
     "akidanet_faces": Architecture(layers=face_layers),
     "akidanet_plant_village": Architecture(layers=functools.partial(hidden_layers, classes=38)),
     "ds_cnn": Architecture(layers=ds_cnn_layers),

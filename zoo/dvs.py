@@ -14,6 +14,8 @@ FILTERS = {
     "akida_small": (32, 64, 64, 128, 128),
 }
 HEAD_FILTERS = 256
+SPIKES = 1024
+"""One-bit values of the edge head. A choice of this project."""
 EVENT_BITS = 4
 
 INPUT_SHAPE: Shape = (32, 32, 10)
@@ -38,4 +40,31 @@ def dvs_layers(
         Conv(filters=last, kernel_size=3, pool="global_average"),
         SeparableConv(filters=HEAD_FILTERS, kernel_size=3),
         Dense(units=classes, activation=False),
+    ]
+
+
+def dvs_edge_layers(
+    name: str,
+    *,
+    input_shape: Shape = INPUT_SHAPE,
+    classes: int = CLASSES,
+    spikes: int = SPIKES,
+) -> list[InputData | Layer]:
+    """Return the network with a head whose last layer can learn on the chip.
+
+    The separable layer gives ``spikes`` one-bit values; the classifier behind it, 2 bits
+    while training, is what learning replaces on the chip. Such a head is published for
+    AkidaNet only; this one follows it.
+
+    Args:
+      name: key of `FILTERS`.
+      input_shape: of the pooled event frame.
+      classes: units of the classifier.
+      spikes: filters of the separable layer.
+    """
+    *body, _, _ = dvs_layers(name, input_shape=input_shape)
+    return [
+        *body,
+        SeparableConv(filters=spikes, kernel_size=3, name="spike_generator"),
+        Dense(units=classes, activation=False, name="classifier"),
     ]

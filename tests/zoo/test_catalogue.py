@@ -18,14 +18,14 @@ def parameters(network):
 
 def test_list():
     assert zoo.list() == [
-        "akida_small", "akida_tiny", "akidanet", "akidanet_ecg", "akidanet_edge", "akidanet_faces",
-        "akidanet_plant_village", "ds_cnn", "ecg", "gxnor", "mobilenet", "pointnet",
-        "vgg_like", "yolo",
+        "akida_small", "akida_small_edge", "akida_tiny", "akida_tiny_edge", "akidanet",
+        "akidanet_ecg", "akidanet_edge", "akidanet_faces", "akidanet_plant_village", "ds_cnn",
+        "ecg", "gxnor", "mobilenet", "pointnet", "vgg_like", "yolo",
     ]  # fmt: skip
 
 
 def test_unknown_name_lists_the_known():
-    message = "no model 'akida_huge' in the zoo; it has akida_small, akida_tiny, akidanet"
+    message = "no model 'akida_huge' in the zoo; it has akida_small, akida_small_edge, ak"
     for function in (zoo.build, zoo.blank_model):
         with pytest.raises(ValueError, match=message):
             function("akida_huge")
@@ -75,7 +75,9 @@ def test_published_widths_are_those_of_the_blank_model():
 # Small inputs; every option that changes a shape is there once.
 SMALL = {
     "akida_small": {"input_shape": (16, 16, 2)},
+    "akida_small_edge": {"input_shape": (16, 16, 2), "classes": 3, "spikes": 20},
     "akida_tiny": {"input_shape": (16, 16, 2)},
+    "akida_tiny_edge": {"input_shape": (16, 16, 2), "classes": 3, "spikes": 20},
     "akidanet": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3},
     "akidanet_ecg": {"alpha": 0.25, "input_shape": (64, 64, 1), "hidden": 9},
     "akidanet_edge": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3, "spikes": 20},
