@@ -15,12 +15,14 @@ from akida_jax.layers import (
     InputData,
     SeparableConvolutional,
 )
+from akida_jax.learning import EdgeLearner, suggest_num_weights
 from akida_jax.limits import Fault, ModelError
 from akida_jax.model import Model
 
 __all__ = [
     "Activity",
     "Convolutional",
+    "EdgeLearner",
     "Fault",
     "FullyConnected",
     "InputConvolutional",
@@ -33,4 +35,5 @@ __all__ = [
     "convert",
     "load",
     "save",
+    "suggest_num_weights",
 ]

@@ -6,7 +6,7 @@ from flax import nnx
 
 import akida_jax as aj
 from akida_jax import quant
-from benchmarks import executor, timing
+from benchmarks import executor, learning, timing
 
 
 @pytest.mark.parametrize(("ahead", "compile_s"), [(None, 1.0), ({"only": 7.0}, 7.0)])
@@ -38,3 +38,14 @@ def test_a_row_of_the_executors(monkeypatch, rng):
         assert variant["compile_s"] > 0.01  # more than any call of so small a network
         assert variant["compile_s"] > variant["median_s"]
         assert variant["images_per_s"] == pytest.approx(4 / variant["median_s"], rel=1e-3)
+
+
+def test_every_way_of_learning_gives_the_same_bits(monkeypatch):
+    monkeypatch.setattr(learning, "EPISODES", 6)
+    episodes = learning.make(2, 50)
+    alone = [episodes.one(i) for i in range(6)]
+    loops = [learning.NumpyLearner(episodes, i) for i in range(6)]
+    learning.check(episodes, episodes.stacked(), alone, loops)
+    loops[3].plasticity[:] = 0
+    with pytest.raises(AssertionError):
+        learning.check(episodes, episodes.stacked(), alone, loops)

@@ -1,0 +1,171 @@
+"""Learner files (``.akl``): what has been learned so far, to go on from there exactly.
+
+The format is written down in docs/format.md.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from akida_jax.archives import (
+    ArchiveError,
+    check_target,
+    open_archive,
+    pack,
+    packed_bytes,
+    read_description,
+    read_member,
+    unpack,
+    write_archive,
+)
+from akida_jax.learning import rule
+from akida_jax.learning.rule import ONE, LearningState
+from akida_jax.learning.states import LearningSettings, first_rule, neuron_classes
+from akida_jax.quant.architecture import Shape
+
+FORMAT = "akida-jax learner"
+VERSION = 1
+_DESCRIPTION = "learner.json"
+_FIELDS = {"settings", "seed", "input_shape", "arrays"}
+_COUNTS = ("plasticity", "threshold", "learned")
+
+
+class LearnerFileError(ArchiveError):
+    """A file that holds no readable learner; the message says what is wrong with it."""
+
+
+def write_learner(
+    path: str | os.PathLike[str],
+    settings: LearningSettings,
+    seed: int,
+    input_shape: Shape | None,
+    state: LearningState | None,
+) -> None:
+    """Write a learner; the file appears under its name only when it is complete.
+
+    Raises:
+      FileNotFoundError: if the folder does not exist.
+      IsADirectoryError: if the name is that of a folder.
+    """
+    target = check_target(path)
+    members, entries = {}, []
+    for name, array in _arrays(input_shape, state).items():
+        bits = 1 if name == "weights" else 32
+        member = f"arrays/{name}"
+        members[member] = pack(array, bits)
+        digest = hashlib.sha256(members[member]).hexdigest()
+        entries.append({"name": name, "shape": list(array.shape), "sha256": digest})
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": dataclasses.asdict(settings),
+        "seed": seed,
+        "input_shape": None if input_shape is None else list(input_shape),
+        "arrays": entries,
+    }
+    text = json.dumps(description, indent=1).encode()
+    write_archive(target, {_DESCRIPTION: text, **members})
+
+
+def _arrays(input_shape: Shape | None, state: LearningState | None) -> dict[str, np.ndarray]:
+    if state is None or input_shape is None:
+        return {}
+    weights = rule.unpack(jnp.moveaxis(state.weights, 1, 0), int(np.prod(input_shape)))
+    counts = {name: np.asarray(getattr(state, name)) for name in _COUNTS}
+    return {"weights": np.asarray(weights).T, **counts}
+
+
+def read_learner(
+    path: str | os.PathLike[str],
+) -> tuple[LearningSettings, int, Shape | None, LearningState | None]:
+    """Return settings, seed, shape of the samples and state of a learner.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      IsADirectoryError: if it is a folder.
+      LearnerFileError: if the file is truncated, damaged, no learner, or of a newer version.
+    """
+    path = Path(path)
+    try:
+        with open_archive(path, kind="learner") as archive:
+            description = read_description(
+                archive, _DESCRIPTION, form=FORMAT, version=VERSION, fields=_FIELDS
+            )
+            return _build(archive, description)
+    except ArchiveError as error:
+        raise LearnerFileError(str(error)) from error
+
+
+def _build(
+    archive: zipfile.ZipFile, description: dict[str, Any]
+) -> tuple[LearningSettings, int, Shape | None, LearningState | None]:
+    try:
+        settings = LearningSettings(**description["settings"])
+        seed, shape = description["seed"], description["input_shape"]
+        numbers = [seed] if shape is None else [seed, *shape]
+        if not all(type(number) is int and 0 <= number < 2**32 for number in numbers):
+            raise ArchiveError(f"seed {seed!r} or input_shape {shape!r} is no whole number")
+        if shape is None:
+            return settings, seed, None, None
+        n_inputs = int(np.prod(shape, dtype=object))
+        settings.check_inputs(n_inputs)
+        arrays = _read_arrays(archive, description["arrays"], settings, n_inputs)
+    except ArchiveError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ArchiveError(f"the description is not valid: {error}") from error
+    _check(arrays, settings)
+    state = LearningState(
+        weights=rule.pack(jnp.asarray(arrays["weights"].T.astype(np.uint8))).T,
+        plasticity=jnp.asarray(arrays["plasticity"].astype(np.uint32)),
+        threshold=jnp.asarray(arrays["threshold"]),
+        classes=neuron_classes(settings, range(settings.num_classes)),
+        learned=jnp.asarray(arrays["learned"].astype(np.uint32)),
+        seed=jnp.uint32(seed),
+        rule=first_rule(settings),
+    )
+    return settings, seed, tuple(shape), state
+
+
+def _read_arrays(
+    archive: zipfile.ZipFile,
+    entries: list[dict[str, Any]],
+    settings: LearningSettings,
+    n_inputs: int,
+) -> dict[str, np.ndarray]:
+    neurons = settings.num_classes * settings.neurons_per_class
+    needed = {"weights": (neurons, n_inputs), **dict.fromkeys(_COUNTS, (neurons,))}
+    names = [entry["name"] for entry in entries]
+    if sorted(names) != sorted(needed):
+        raise ArchiveError(f"the arrays are {names}, a learner has {list(needed)}")
+    arrays = {}
+    for entry in entries:
+        name, bits = entry["name"], 1 if entry["name"] == "weights" else 32
+        shape = needed[name]
+        if tuple(entry["shape"]) != shape:
+            raise ArchiveError(f"{name} has shape {entry['shape']}, the learner needs {shape}")
+        content = read_member(archive, f"arrays/{name}", packed_bytes(shape, bits))
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise ArchiveError(f"{name} does not match its checksum")
+        arrays[name] = unpack(content, shape, bits)
+    return arrays
+
+
+def _check(arrays: dict[str, np.ndarray], settings: LearningSettings) -> None:
+    """Refuse what no learning leads to."""
+    ones = arrays["weights"].sum(1, dtype=np.int64)
+    if (ones != settings.num_weights).any():
+        raise ArchiveError(f"a neuron has {ones[ones != settings.num_weights][0]} weights, every "
+                           f"neuron has {settings.num_weights}")  # fmt: skip
+    highest = {"plasticity": ONE, "threshold": settings.num_weights, "learned": 2**31 - 1}
+    for name, limit in highest.items():
+        outside = (arrays[name] < 0) | (arrays[name] > limit)
+        if outside.any():
+            raise ArchiveError(f"{name} must be 0 to {limit}, got {arrays[name][outside][0]}")

@@ -1,0 +1,352 @@
+"""Learning new classes from a few samples, as the chip's last layer does."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int32, UInt8
+from numpy.typing import ArrayLike
+
+from akida_jax.layers import FullyConnected, InputData
+from akida_jax.learning.files import read_learner, write_learner
+from akida_jax.learning.rule import (
+    ONE,
+    UNLABELLED,
+    LearningState,
+    learn_stream,
+    pack,
+    potentials,
+    unpack,
+)
+from akida_jax.learning.states import LearningSettings, add_neurons, first_state
+from akida_jax.model import Inputs, Model
+from akida_jax.quant.architecture import Shape
+
+NAME = "learned"
+"""Of the layer that `EdgeLearner.attach` adds."""
+SURPLUS = 1.2
+"""Weights of a neuron over the mean number of active inputs. Source: the vendor's public
+guide to edge learning."""
+_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningStatistics:
+    """What each neuron has been through.
+
+    Attributes:
+      classes: of the neurons.
+      learned: samples that each has learned.
+      plasticity: share of its useless weights that the next sample will move.
+      threshold: potential right after it last learned, 0 if it never has.
+    """
+
+    classes: Int32[np.ndarray, " neurons"]
+    learned: Int32[np.ndarray, " neurons"]
+    plasticity: Float[np.ndarray, " neurons"]
+    threshold: Int32[np.ndarray, " neurons"]
+
+    @property
+    def used(self) -> Bool[np.ndarray, " neurons"]:
+        """Which neurons have learned anything."""
+        return self.learned > 0
+
+
+class EdgeLearner:
+    """A fully connected layer of binary weights that learns class by class, sample by sample.
+
+    Example:
+      >>> learner = EdgeLearner(num_weights=suggest_num_weights(backbone, x), num_classes=5)
+      >>> learner.fit(backbone.forward(x), labels)
+      >>> learner.predict_classes(backbone.forward(x_test))
+
+    Args:
+      num_weights: ones of each neuron.
+      num_classes: kinds that are told apart; `add_classes` adds more.
+      neurons_per_class: neurons that share a class.
+      initial_plasticity: as of `LearningSettings`, like the next three.
+      learning_competition: how far a neuron that has learned keeps others from learning.
+      min_plasticity: floor of the plasticity.
+      plasticity_decay: what each sample takes from it.
+      seed: of the first weights, and of which of them are moved.
+
+    Raises:
+      ValueError: naming every setting that is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_weights: int,
+        num_classes: int,
+        neurons_per_class: int = 1,
+        initial_plasticity: float = 1.0,
+        learning_competition: float = 0.0,
+        min_plasticity: float = 0.1,
+        plasticity_decay: float = 0.25,
+        seed: int = 0,
+    ):
+        self.settings = LearningSettings(
+            num_weights=num_weights,
+            num_classes=num_classes,
+            neurons_per_class=neurons_per_class,
+            initial_plasticity=initial_plasticity,
+            learning_competition=learning_competition,
+            min_plasticity=min_plasticity,
+            plasticity_decay=plasticity_decay,
+        )
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed!r}")
+        self.seed = seed
+        self.input_shape: Shape | None = None
+        self.state: LearningState | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Kinds that are told apart."""
+        return self.settings.num_classes
+
+    @property
+    def n_inputs(self) -> int | None:
+        """Inputs of a neuron; None before the first sample."""
+        return None if self.input_shape is None else int(np.prod(self.input_shape))
+
+    @property
+    def weights(self) -> UInt8[np.ndarray, "neurons inputs"]:
+        """Weights, 0 or 1.
+
+        Raises:
+          ValueError: before the first sample.
+        """
+        state = self._state("has no weights")
+        assert self.n_inputs is not None
+        return np.asarray(unpack(jnp.moveaxis(state.weights, 1, 0), self.n_inputs)).T
+
+    def fit(self, x: ArrayLike, labels: ArrayLike | None = None) -> Int32[np.ndarray, " n"]:
+        """Learn samples in their order, each once; may be called again with more.
+
+        Args:
+          x: uint8 of 0 and 1, any shape (n, ...): outputs of a layer with 1-bit activations.
+          labels: class of each; None if they are not known: then all neurons compete.
+
+        Returns:
+          The neuron that learned each sample, -1 where its plasticity is 0.
+
+        Raises:
+          ValueError: if the samples or labels cannot be learned from; nothing is learned.
+        """
+        spikes, shape = self._check_samples(x)
+        silent = np.flatnonzero(~spikes.any(1))
+        if silent.size:
+            raise ValueError(
+                f"{silent.size} of {len(spikes)} samples have no active input: {_list(silent)}; "
+                "leave them out, or train the backbone with more active spikes"
+            )
+        known = self._check_labels(labels, len(spikes))
+        if self.state is None:
+            self.state = first_state(self.settings, spikes.shape[1], jnp.uint32(self.seed))
+            self.input_shape = shape
+        self.state, winners = _learn(self.state, _packed(spikes), known)
+        return np.asarray(winners)
+
+    def predict(self, x: ArrayLike) -> Int32[np.ndarray, "n neurons"]:
+        """Return each neuron's potential: active inputs that meet a weight of 1.
+
+        Args:
+          x: as of `fit`.
+
+        Raises:
+          ValueError: if the samples are of another shape than those learned, or not binary.
+        """
+        state = self._state("predicts nothing")
+        spikes, _ = self._check_samples(x)
+        return np.asarray(_potentials(state.weights, _packed(spikes)))
+
+    def predict_classes(self, x: ArrayLike) -> Int32[np.ndarray, " n"]:
+        """Return the class of the most active neuron; of equals the first.
+
+        A sample that meets no weight at all has none: -1.
+
+        Args:
+          x: as of `fit`.
+
+        Raises:
+          ValueError: as `predict`.
+        """
+        found = self.predict(x)
+        classes = np.asarray(self._state("has no classes").classes)
+        return np.where(found.max(1) > 0, classes[found.argmax(1)], np.int32(-1))
+
+    def add_classes(self, n: int) -> range:
+        """Add neurons for new classes; the bits of the old ones stay as they are.
+
+        Args:
+          n: how many classes.
+
+        Returns:
+          The labels of the new classes.
+
+        Raises:
+          ValueError: if n is not a whole number of at least 1.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"add_classes needs a whole number of at least 1, got {n!r}")
+        new = range(self.num_classes, self.num_classes + n)
+        if self.state is not None:
+            assert self.n_inputs is not None
+            self.state = add_neurons(self.state, self.settings, self.n_inputs, new)
+        self.settings = dataclasses.replace(self.settings, num_classes=new.stop)
+        return new
+
+    def statistics(self) -> LearningStatistics:
+        """Return what each neuron has been through.
+
+        Raises:
+          ValueError: before the first sample.
+        """
+        state = self._state("has no statistics")
+        return LearningStatistics(
+            classes=np.asarray(state.classes),
+            learned=np.asarray(state.learned).astype(np.int32),
+            plasticity=np.asarray(state.plasticity) / ONE,
+            threshold=np.asarray(state.threshold),
+        )
+
+    def attach(self, model: Model, *, name: str = NAME) -> Model:
+        """Return a model with the learned layer as its last: 1-bit weights, no activation.
+
+        Its potentials are those of `predict`; neuron i is of class
+        ``i // neurons_per_class``.
+
+        Args:
+          model: whose output is what was learned from.
+          name: of the new layer.
+
+        Raises:
+          ValueError: if the model's output is no map of 1-bit activations, or of another
+            shape than the samples.
+          ModelError: if the chip has no such layer.
+        """
+        self._state("cannot be attached")
+        last = model.layers[-1]
+        bits: int | None = None
+        if isinstance(last, InputData):
+            bits = last.input_bits
+        elif last.activation:
+            bits = last.act_bits
+        if bits != 1:
+            found = "potentials" if bits is None else f"{bits}-bit activations"
+            raise ValueError(
+                f"layer {last.name!r}: the learned layer needs 1-bit activations in front of it, "
+                f"got {found}; see zoo.build('akidanet_edge')"
+            )
+        if self.input_shape is None or np.prod(model.output_shape) != np.prod(self.input_shape):
+            raise ValueError(f"layer {last.name!r}: its output {model.output_shape} differs from "
+                             f"the samples learned, {self.input_shape}")  # fmt: skip
+        kernel = self.weights.T.astype(np.int8)[None, None]
+        layer = FullyConnected(units=kernel.shape[-1], activation=False, weight_bits=1, name=name)
+        variables = {**model.variables, name: {"kernel": kernel}}
+        return Model([*model.layers, layer], variables, registers=model.registers)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what has been learned so far (``.akl``); learning goes on from it exactly.
+
+        Raises:
+          FileNotFoundError: if the folder does not exist.
+          IsADirectoryError: if the name is that of a folder.
+        """
+        write_learner(path, self.settings, self.seed, self.input_shape, self.state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "EdgeLearner":
+        """Return a learner as it was saved.
+
+        Raises:
+          FileNotFoundError: if there is no such file.
+          IsADirectoryError: if it is a folder.
+          LearnerFileError: if the file is truncated, damaged, no learner, or of a newer
+            version.
+        """
+        settings, seed, shape, state = read_learner(path)
+        learner = cls(**dataclasses.asdict(settings), seed=seed)
+        learner.input_shape, learner.state = shape, state
+        return learner
+
+    def _state(self, what: str) -> LearningState:
+        if self.state is None:
+            raise ValueError(f"the learner {what} before its first sample; call fit")
+        return self.state
+
+    def _check_samples(self, x: ArrayLike) -> tuple[UInt8[np.ndarray, "n inputs"], Shape]:
+        array = np.asarray(x)
+        if array.ndim < 2 or array.dtype != np.uint8:
+            raise ValueError(f"samples must be uint8 of shape (n, ...), got {array.dtype} of shape "
+                             f"{array.shape}")  # fmt: skip
+        if array.size and array.max() > 1:
+            raise ValueError(f"samples must be 0 or 1, the largest is {array.max()}; learn from a "
+                             "layer with 1-bit activations")  # fmt: skip
+        shape: Any = array.shape[1:]
+        if self.input_shape is not None and shape != self.input_shape:
+            raise ValueError(f"samples must have the shape {self.input_shape} of those learned "
+                             f"before, got {shape}")  # fmt: skip
+        self.settings.check_inputs(int(np.prod(shape)))
+        return array.reshape(len(array), -1), shape
+
+    def _check_labels(self, labels: ArrayLike | None, n: int) -> Int32[np.ndarray, " n"]:
+        if labels is None:
+            return np.full(n, UNLABELLED, np.int32)
+        array = np.asarray(labels)
+        if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"labels must be {n} whole numbers, got {array.dtype} of shape "
+                             f"{array.shape}")  # fmt: skip
+        outside = np.flatnonzero((array < 0) | (array >= self.num_classes))
+        if outside.size:
+            raise ValueError(
+                f"labels must be 0 to {self.num_classes - 1}, got {array[outside[0]]} at "
+                f"{_list(outside)}; add_classes adds classes"
+            )
+        return array.astype(np.int32)
+
+
+def suggest_num_weights(model: Model, x: Inputs) -> int:
+    """Return 1.2 times the mean number of active outputs, at most half of them.
+
+    Args:
+      model: whose last layer has 1-bit activations.
+      x: inputs, as many kinds as will be learned.
+
+    Raises:
+      ValueError: if its outputs are not 0 and 1, or all are 0.
+    """
+    spikes = np.asarray(model.forward(x))
+    if spikes.max(initial=0) > 1 or spikes.min(initial=0) < 0:
+        raise ValueError(f"layer {model.layers[-1].name!r}: its outputs are not 0 and 1; end the "
+                         "model with a layer of 1-bit activations")  # fmt: skip
+    mean = spikes.reshape(len(spikes), -1).sum(1).mean()
+    if mean == 0:
+        raise ValueError(f"layer {model.layers[-1].name!r}: no output is active for any input; "
+                         "nothing can be learned from it")  # fmt: skip
+    return min(round(SURPLUS * mean), spikes[0].size // 2)
+
+
+_learn = jax.jit(learn_stream)
+
+
+@jax.jit
+def _potentials(weights: jax.Array, spikes: jax.Array) -> jax.Array:
+    return jax.lax.map(functools.partial(potentials, weights), spikes)
+
+
+@jax.jit
+def _packed(spikes: jax.Array) -> jax.Array:
+    return pack(spikes.T).T
+
+
+def _list(indices: Sequence[int] | np.ndarray) -> str:
+    listed = ", ".join(str(index) for index in indices[:_NAMED])
+    return f"index {listed}{', ...' * (len(indices) > _NAMED)}"

@@ -1,0 +1,217 @@
+"""The learning rule: against plain Python, its laws, many learners at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from akida_jax.learning import (
+    UNLABELLED,
+    LearningSettings,
+    add_neurons,
+    first_state,
+    learn,
+    learn_stream,
+    pack,
+    potentials,
+    unpack,
+)
+from akida_jax.learning.rule import ONE, draw_order
+from tests.learning.plain_learning import PlainLearner, first_weights, keys
+
+pytestmark = pytest.mark.integers
+
+N_INPUTS = 50
+LEARN = jax.jit(learn)
+STREAM = jax.jit(learn_stream)
+
+
+def settings(**changes):
+    given = {"num_weights": 12, "num_classes": 4, "neurons_per_class": 3, **changes}
+    return LearningSettings(**given)
+
+
+def begin(seed=3, **changes):
+    return first_state(settings(**changes), N_INPUTS, jnp.uint32(seed))
+
+
+def samples(rng, n=40, density=0.3):
+    return (rng.random((n, N_INPUTS)) < density).astype(np.uint8)
+
+
+def packed(x):
+    return pack(jnp.asarray(x).T).T
+
+
+def bits(state):
+    return np.asarray(unpack(jnp.moveaxis(state.weights, 1, 0), N_INPUTS)).T
+
+
+def assert_equal(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y, strict=True)
+
+
+def test_packing_and_back(rng):
+    for n in (1, 31, 32, 33, 100):
+        x = rng.integers(0, 2, (n, 3)).astype(np.uint8)
+        words = pack(jnp.asarray(x))
+        assert words.shape == (-(-n // 32), 3)
+        assert words.dtype == np.uint32
+        np.testing.assert_array_equal(unpack(words, n), x, strict=True)
+    assert pack(jnp.array([1, 0, 1], jnp.uint8)).tolist() == [5]
+
+
+def test_the_first_weights_are_those_of_plain_python():
+    state = begin()
+    expected = [first_weights(3, neuron, N_INPUTS, 12) for neuron in range(12)]
+    np.testing.assert_array_equal(bits(state), expected)
+    assert (bits(state).sum(1) == 12).all()
+
+
+def test_the_order_is_that_of_the_keys():
+    expected = sorted(range(N_INPUTS), key=keys(3, 7, 2, N_INPUTS).__getitem__, reverse=True)
+    place = draw_order(jnp.uint32(3), jnp.uint32(7), jnp.uint32(2), N_INPUTS)
+    assert np.argsort(place).tolist() == expected
+
+
+def test_the_first_weights_are_spread_evenly():
+    """Each input has a weight in a share p of the neurons, within five standard deviations."""
+    state = first_state(LearningSettings(num_weights=12, num_classes=2000), N_INPUTS, jnp.uint32(1))
+    p = 12 / N_INPUTS
+    deviation = (p * (1 - p) / 2000) ** 0.5
+    assert np.abs(bits(state).mean(0) - p).max() < 5 * deviation
+
+
+@pytest.mark.parametrize("competition", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize(
+    "plasticities",
+    [{}, {"initial_plasticity": 0.5, "min_plasticity": 0.3, "plasticity_decay": 0.1}],
+)
+def test_a_stream_equals_plain_python(rng, competition, plasticities):
+    state = begin(learning_competition=competition, **plasticities)
+    x = samples(rng)
+    labels = rng.integers(-1, 5, len(x)).astype(np.int32)  # no neuron is of class 4
+    x[7] = 0
+    plain = PlainLearner(state, bits(state))
+    winners = [plain.learn(spikes, label) for spikes, label in zip(x, labels, strict=True)]
+    after, found = STREAM(state, packed(x), jnp.asarray(labels))
+    assert found.tolist() == winners
+    assert -1 in winners
+    assert bits(after).tolist() == plain.weights
+    for name in ("plasticity", "threshold", "learned"):
+        assert getattr(after, name).tolist() == getattr(plain, name)
+
+
+def test_many_learners_at_once_learn_as_each_alone(rng):
+    seeds = jnp.arange(5, dtype=jnp.uint32)
+    together = first_state(settings(), N_INPUTS, seeds)
+    x = np.stack([samples(rng, 20) for _ in seeds], -1)
+    spikes = jnp.moveaxis(pack(jnp.moveaxis(jnp.asarray(x), 1, 0)), 0, 1)
+    labels = jnp.asarray(rng.integers(0, 4, (20, 5)), jnp.int32)
+    after, winners = STREAM(together, spikes, labels)
+    each = [STREAM(begin(seed), spikes[..., i], labels[:, i]) for i, seed in enumerate(range(5))]
+    for i, (alone, found) in enumerate(each):
+        picked = jax.tree.map(lambda v, i=i: v[..., i] if v.ndim else v, after)
+        assert_equal(picked, alone)
+        np.testing.assert_array_equal(winners[:, i], found)
+    stacked = jax.tree.map(lambda *v: jnp.stack(v), *(begin(seed) for seed in range(5)))
+    mapped, _ = jax.jit(jax.vmap(learn_stream))(
+        stacked, jnp.moveaxis(spikes, -1, 0), jnp.moveaxis(labels, -1, 0)
+    )
+    assert_equal(mapped, jax.tree.map(lambda *v: jnp.stack(v), *(alone for alone, _ in each)))
+
+
+def test_laws_of_one_sample(rng):
+    """Weights keep their number; one neuron changes; plasticity falls to its floor, no lower."""
+    state = begin(learning_competition=0.2)
+    floor = int(state.rule.min_plasticity)
+    for spikes, label in zip(packed(samples(rng, 60)), rng.integers(-1, 4, 60), strict=True):
+        after, winner = LEARN(state, spikes, jnp.int32(label))
+        assert (bits(after).sum(1) == 12).all()
+        changed = np.flatnonzero(np.asarray(after.learned) != np.asarray(state.learned))
+        assert changed.tolist() == [int(winner)]
+        others = np.arange(12) != int(winner)
+        for name in ("weights", "plasticity", "threshold"):
+            before, now = (np.asarray(getattr(s, name)) for s in (state, after))
+            np.testing.assert_array_equal(now[others], before[others])
+        assert (after.plasticity <= state.plasticity).all()
+        assert (after.plasticity >= floor).all()
+        reached = potentials(after.weights, spikes)[winner]
+        assert after.threshold[winner] == max(1, int(reached))
+        assert reached >= potentials(state.weights, spikes)[winner]
+        if label != UNLABELLED:
+            assert after.classes[winner] == label
+        state = after
+    assert int(state.plasticity.min()) == floor
+
+
+def test_learning_the_same_again_does_not_lower_the_potential(rng):
+    state = begin(neurons_per_class=2)
+    spikes = packed(samples(rng, 1))[0]
+    highest = 0
+    for _ in range(8):
+        state, _ = LEARN(state, spikes, jnp.int32(1))
+        reached = int(potentials(state.weights, spikes)[2:4].max())
+        assert reached >= highest
+        highest = reached
+    assert highest == 12  # there are more active inputs than weights
+
+
+@pytest.mark.parametrize(
+    ("sample", "label"), [(np.zeros(N_INPUTS), 1), (np.ones(N_INPUTS), 4), (np.ones(N_INPUTS), 99)]
+)
+def test_what_teaches_nothing_changes_nothing(sample, label):
+    state = begin()
+    after, winner = LEARN(state, packed(sample[None].astype(np.uint8))[0], jnp.int32(label))
+    assert winner == -1
+    assert_equal(after, state)
+
+
+def test_without_plasticity_nothing_changes(rng):
+    state = begin(initial_plasticity=0.0, min_plasticity=0.0)
+    after, winners = STREAM(state, packed(samples(rng)), jnp.zeros(40, jnp.int32))
+    assert (np.asarray(winners) == -1).all()
+    assert_equal(after, state)
+
+
+def test_at_full_plasticity_the_first_sample_is_learned_whole(rng):
+    """All weights lie on active inputs, or on all of them."""
+    for density in (0.1, 0.5):
+        x = samples(rng, 1, density)[0]
+        after, winner = LEARN(begin(), packed(x[None])[0], jnp.int32(2))
+        assert int(after.threshold[winner]) == min(12, int(x.sum()))
+
+
+def test_neurons_that_never_learned_go_first(rng):
+    state = begin()
+    _, winners = STREAM(state, packed(samples(rng, 3)), jnp.full(3, 2, jnp.int32))
+    assert sorted(winners.tolist()) == [6, 7, 8]
+
+
+def test_competition_keeps_others_from_learning_what_is_known(rng):
+    x = np.repeat(samples(rng, 1), 3, 0)
+    for competition, n_neurons in ((0.0, 3), (0.1, 1)):
+        state = begin(learning_competition=competition)
+        _, winners = STREAM(state, packed(x), jnp.full(3, 2, jnp.int32))
+        assert len(set(winners.tolist())) == n_neurons
+
+
+def test_weights_are_moved_as_the_plasticity_says():
+    """Plasticity 1/4 of 12 useless weights moves 3."""
+    state = begin(initial_plasticity=0.25, num_classes=1, neurons_per_class=1)
+    silent = 1 - bits(state)[0]
+    after, _ = LEARN(state, packed(silent[None])[0], jnp.int32(0))
+    assert potentials(after.weights, packed(silent[None])[0]).tolist() == [3]
+    assert after.plasticity[0] == max(ONE // 4 - ONE // 16, int(state.rule.min_plasticity))
+
+
+def test_new_neurons_leave_the_old_ones_alone(rng):
+    state, _ = STREAM(begin(), packed(samples(rng)), jnp.zeros(40, jnp.int32))
+    grown = add_neurons(state, settings(), N_INPUTS, range(4, 6))
+    for name in ("weights", "plasticity", "threshold", "classes", "learned"):
+        np.testing.assert_array_equal(getattr(grown, name)[:12], getattr(state, name))
+    assert grown.classes.tolist() == [c for c in range(6) for _ in range(3)]
+    # They are those that a larger learner has from the start.
+    larger = begin(num_classes=6)
+    np.testing.assert_array_equal(grown.weights[12:], larger.weights[12:])
