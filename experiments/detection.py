@@ -39,7 +39,7 @@ from akida_jax.zoo.datasets.scenes import MAX_OBJECTS, Scenes, load_scenes
 from experiments.detection_pictures import draw_scenes
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.training import evaluation
-from experiments.training.recipes import Phase, Recipe
+from experiments.training.recipes import Recipe, two_phases
 from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
@@ -232,15 +232,6 @@ def _quantize(network: quant.Sequential, **given: Any) -> quant.Sequential:
     return quant.quantize(network, **zoo.published_widths("yolo"), **given)
 
 
-def _phases(config: Config) -> tuple[Phase, Phase]:
-    return (
-        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
-              high=config.float_rates[1], schedule="cosine"),
-        Phase(name="quantized", epochs=config.quantized_epochs, low=config.quantized_rates[0],
-              high=config.quantized_rates[1], schedule="cosine"),
-    )  # fmt: skip
-
-
 def _loss(anchors: np.ndarray, outputs: jax.Array, boxes: detection.Boxes) -> jax.Array:
     return detection.detection_loss(outputs, boxes, jnp.asarray(anchors), WEIGHTS)
 
@@ -258,7 +249,7 @@ def _train(
     return train_visibly(
         this,
         network,
-        _phases(config),
+        two_phases(config, schedule="cosine"),
         scenes,
         test,
         console,

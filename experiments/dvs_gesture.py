@@ -31,7 +31,7 @@ from akida_jax.zoo import datasets
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.records import pictures
 from experiments.training import evaluation
-from experiments.training.recipes import Phase, Recipe
+from experiments.training.recipes import Recipe, two_phases
 from experiments.training.runs import (
     Run,
     check_output,
@@ -276,16 +276,6 @@ def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
     )
 
 
-def _phases(config: Config) -> tuple[Phase, Phase]:
-    return (
-        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
-                       high=config.float_rates[1], cycle_epochs=config.cycle_epochs),
-        Phase(name="quantized", epochs=config.quantized_epochs,
-                       low=config.quantized_rates[0], high=config.quantized_rates[1],
-                       cycle_epochs=config.cycle_epochs),
-    )  # fmt: skip
-
-
 def _train(
     config: Config,
     this: Run,
@@ -300,7 +290,7 @@ def _train(
     return train_visibly(
         this,
         network,
-        _phases(config),
+        two_phases(config, cycle_epochs=config.cycle_epochs),
         datasets.Examples(frames.train_x, frames.train_y),
         datasets.Examples(frames.test_x, frames.test_y),
         console,

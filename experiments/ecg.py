@@ -44,7 +44,7 @@ from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.rhythm_scores import record_probabilities, score_records, stratified_folds
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.training import evaluation
-from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
@@ -298,15 +298,6 @@ def _quantize(config: Config, network: quant.Sequential, **given: Any) -> quant.
     return quant.quantize(network, **zoo.published_widths(config.model), **given)
 
 
-def _phases(config: Config) -> tuple[Phase, Phase]:
-    return (
-        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
-              high=config.float_rates[1], schedule="cosine"),
-        Phase(name="quantized", epochs=config.quantized_epochs, low=config.quantized_rates[0],
-              high=config.quantized_rates[1], schedule="cosine"),
-    )  # fmt: skip
-
-
 def run_fold(config: Config, this: Run, fold: Fold, console: Console) -> dict:
     """Train one fold and return its scores, its probabilities in each form, its work."""
     assert config.fold is not None
@@ -315,7 +306,7 @@ def run_fold(config: Config, this: Run, fold: Fold, console: Console) -> dict:
     network, history = train_visibly(
         this,
         build(config, seed),
-        _phases(config),
+        two_phases(config, schedule="cosine"),
         fold.train,
         fold,
         console,

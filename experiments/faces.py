@@ -40,7 +40,7 @@ from akida_jax.zoo.datasets.faces import (
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.training import evaluation
-from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
@@ -215,15 +215,6 @@ def _quantize(config: Config, network: quant.Sequential, **given: Any) -> quant.
     return quant.quantize(network, **zoo.published_widths(config.model), **given)
 
 
-def _phases(config: Config) -> tuple[Phase, Phase]:
-    return (
-        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
-              high=config.float_rates[1], schedule="cosine"),
-        Phase(name="quantized", epochs=config.quantized_epochs, low=config.quantized_rates[0],
-              high=config.quantized_rates[1], schedule="cosine"),
-    )  # fmt: skip
-
-
 def _train(
     config: Config,
     this: Run,
@@ -237,7 +228,7 @@ def _train(
     return train_visibly(
         this,
         network,
-        _phases(config),
+        two_phases(config, schedule="cosine"),
         data.train,
         test,
         console,

@@ -28,7 +28,7 @@ from experiments.presets import check_settings, read_settings, run_command
 from experiments.records import pictures
 from experiments.train_data import DataName, TrainingData, load
 from experiments.training import evaluation
-from experiments.training.recipes import Phase, Recipe, cross_entropy
+from experiments.training.recipes import Phase, Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
     Run,
     check_output,
@@ -236,17 +236,12 @@ def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
 
 def phases(config: Config) -> tuple[Phase, Phase]:
     """Return the float and the quantized phase of a run."""
-    common: dict[str, Any] = {
-        "schedule": config.schedule,
-        "cycle_epochs": config.cycle_epochs,
-        "warmup_epochs": config.warmup_epochs,
-    }
-    return (
-        Phase(name="float", epochs=config.float_epochs, low=config.float_rates[0],
-              high=config.float_rates[1], **common),
-        Phase(name="quantized", epochs=config.quantized_epochs, low=config.quantized_rates[0],
-              high=config.quantized_rates[1], **common),
-    )  # fmt: skip
+    return two_phases(
+        config,
+        schedule=config.schedule,
+        cycle_epochs=config.cycle_epochs,
+        warmup_epochs=config.warmup_epochs,
+    )
 
 
 def recipe(config: Config, augment: Callable | None) -> Recipe:

@@ -51,6 +51,22 @@ class Phase:
         )
 
 
+def two_phases(settings: Any, **schedule: Any) -> tuple[Phase, Phase]:
+    """Return the float phase and the quantized one.
+
+    Args:
+      settings: of an experiment, with ``float_epochs``, ``quantized_epochs``, ``float_rates``
+        and ``quantized_rates``, lowest and highest learning rate.
+      **schedule: other fields of `Phase`, the same for both.
+    """
+    return (
+        Phase(name="float", epochs=settings.float_epochs, low=settings.float_rates[0],
+              high=settings.float_rates[1], **schedule),
+        Phase(name="quantized", epochs=settings.quantized_epochs,
+              low=settings.quantized_rates[0], high=settings.quantized_rates[1], **schedule),
+    )  # fmt: skip
+
+
 def cyclic_rate(phase: Phase, steps_per_epoch: int) -> optax.Schedule:
     """Return a triangular schedule between the phase's two rates."""
     cycle = max(2, round(min(phase.cycle_epochs, phase.epochs) * steps_per_epoch))
