@@ -181,7 +181,8 @@ def run(config: Config, console: Console) -> dict:
     with console.status("Making scenes ..."):
         scenes, test, anchors = load(config)
     seconds = time.perf_counter() - start
-    this = open_run(config, config.folder, fingerprint_arrays(test.x, *test.y, anchors), console)
+    data = fingerprint_arrays(*scenes.source.train, test.x, *test.y, anchors)
+    this = open_run(config, config.folder, data, console)
     if (finished := this.finished(console)) is not None:
         return finished
     network = build(config, len(scenes.source.class_names))

@@ -384,6 +384,7 @@ def summarize(folds: list[dict]) -> dict:
         "folds": [{name: fold[name] for name in SCORES} for fold in folds],
         "n_test": len(labels),
         "n_windows": sum(fold["n_windows"] for fold in folds),
+        "code": list(dict.fromkeys(version for fold in folds for version in fold["code"])),
         "potentials_compared": sum(fold["potentials_compared"] for fold in folds),
         "potentials_equal": {
             name: all(fold["potentials_equal"][name] for fold in folds)

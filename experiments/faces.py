@@ -61,7 +61,7 @@ _RANGES = {
     "n_people": (2, N_PEOPLE), "n_train": (1, N_IMAGES - 1), "alpha": (1 / 32, 8),
     "embedding": _COUNT, "seed": (0, 2**31 - 1), "float_epochs": _ANY, "quantized_epochs": _ANY,
     "float_rates": _ANY, "quantized_rates": _ANY, "batch_size": _COUNT, "weight_decay": _ANY,
-    "label_smoothing": (0, 0.99), "n_calibration": _COUNT, "folds": (2, 45),
+    "label_smoothing": (0, 0.99), "n_calibration": _COUNT, "folds": (2, 20),
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ class Config:
       weight_decay: of kernels, decoupled.
       label_smoothing: share of probability spread over all people.
       n_calibration: training images from which activation ranges are chosen.
-      folds: of the pairs.
+      folds: of the pairs; no person is in two of them.
       output: folder that receives one folder per run.
       keep: write the result into experiments/results too, in the place of its task.
       restart: forget what an earlier run with these settings has done.
@@ -112,7 +112,7 @@ class Config:
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
     n_calibration: int = 128
-    folds: int = 10
+    folds: int = 5
     output: str = "runs/faces"
     keep: bool = False
     restart: bool = False
@@ -263,10 +263,14 @@ def embed(network: quant.Sequential, x: np.ndarray) -> Float[np.ndarray, "n embe
     return evaluation.outputs(embedder(network), x)
 
 
+def _pairs(config: Config, people: np.ndarray) -> verification.Pairs:
+    return verification.make_pairs(people, seed=config.seed, folds=config.folds)
+
+
 def _verify(
     config: Config, embeddings: Float[np.ndarray, "n embedding"], people: np.ndarray
 ) -> verification.VerificationResult:
-    pairs = verification.make_pairs(people, seed=config.seed, folds=config.folds)
+    pairs = _pairs(config, people)
     scores = verification.cosine_scores(embeddings[pairs.first], embeddings[pairs.second])
     return verification.verify(scores, pairs.same, pairs.fold)
 
@@ -304,7 +308,7 @@ def evaluate(config: Config, folder: Path, network: quant.Sequential, test: Exam
             ("equal_error_rate", "equal_error_rate"),
         )
     } | {
-        "n_test": len(verification.make_pairs(test.y, folds=config.folds).same),
+        "n_test": len(_pairs(config, test.y).same),
         **evaluation.integer_forms(shorter, model, test.x),
     }
 

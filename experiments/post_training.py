@@ -13,6 +13,7 @@ quantized training. Writes results/post_training.json.
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from rich.table import Table
 import akida_jax as aj
 from akida_jax import quant, zoo
 from experiments import train
-from experiments.presets import read_settings, run_command
+from experiments.presets import check_settings, read_settings, run_command
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
 from experiments.train_data import TrainingData, load
@@ -51,6 +52,10 @@ class Config:
     run: train.Config = dataclasses.field(default_factory=train.Config)
     n_calibration: int = 1024
     results: Path = RESULTS
+
+    def __post_init__(self):
+        """Refuse a sample of nothing."""
+        check_settings(self, {"n_calibration": (1, math.inf)})
 
 
 PRESETS = {
@@ -139,9 +144,15 @@ def run(config: Config, console: Console) -> dict:
 
     Raises:
       FileNotFoundError: if the run is not finished.
+      ValueError: if it has no float phase, or was made from other data.
     """
     finished = _read_run(config.run)
+    if finished["accuracy"]["float"] is None:
+        raise ValueError("the run has no float phase, so there is no float network to quantize")
     data = load(config.run)
+    if data.fingerprint != finished["data_fingerprint"]:
+        raise ValueError(f"the run was made from other data: fingerprint "
+                         f"{finished['data_fingerprint']}, now {data.fingerprint}")  # fmt: skip
     network = load_weights(train.build(config.run, data), config.run.folder / FLOAT_WEIGHTS)
     sample = data.sample(config.n_calibration, seed=config.run.seed)
     assert sample is not None

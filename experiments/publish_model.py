@@ -115,9 +115,10 @@ def read_runs(folders: tuple[Path, ...]) -> list[dict]:
         for folder, result in zip(folders[1:], results[1:], strict=True)
         for fault in _differences(results[0], result)
     ]
-    seeds = [] if faults else [first_seed(result) for result in results]
-    if len(set(seeds)) != len(seeds):
-        faults.append(f"the runs have the seeds {seeds}; each must have its own")
+    spread = [tuple(result.get("config", {}).get(key) for key in _SPREAD) for result in results]
+    if not faults and len(set(spread)) != len(spread):
+        seeds = [seed for seed, _ in spread]
+        faults.append(f"the runs have the seeds {seeds}; each must have its own, or its own fold")
     if faults:
         raise ValueError("cannot publish: " + "; ".join(faults))
     return results
@@ -230,7 +231,8 @@ def architecture_options(result: dict, model: aj.Model) -> dict[str, Any]:
     config = result["config"]
     options: dict[str, Any] = {"input_shape": model.input_shape,
                                "classes": len(result["class_names"])}  # fmt: skip
-    for key in ("alpha", "halvings"):
+    # Only AkidaNet and its kin have them; the heartbeats' settings name them for both networks.
+    for key in ("alpha", "halvings") if config["model"] != "ecg" else ():
         if config.get(key) is not None:
             options[key] = config[key]
     if config.get("bits") is not None:

@@ -282,7 +282,7 @@ def evaluate(
 ) -> dict:
     """Measure accuracy in each form, and compare every potential of the test set."""
     correct, compared, labels, predicted = 0, {"potentials_compared": 0}, [], []
-    work: dict = {}
+    work = []
     for piece in data.test_pieces():
         equal = evaluation.integer_forms(network, model, piece.x)
         compared = {**equal, "potentials_compared": equal["potentials_compared"]
@@ -290,7 +290,7 @@ def evaluate(
         labels.append(piece.y)
         predicted.append(model.predict(piece.x, "dense").argmax(-1).reshape(-1))
         correct += int((evaluation.classify(network, piece.x) == piece.y).sum())
-        work = work or evaluation.work(model, piece.x)
+        work.append((len(piece.x), evaluation.work(model, piece.x)))
     truth, found = np.concatenate(labels), np.concatenate(predicted)
     floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
     return {
@@ -302,7 +302,7 @@ def evaluate(
         "n_train": data.n_train,
         "n_test": len(truth),
         **compared,
-        **work,
+        **evaluation.join_work(work),
         "confusion": evaluation.confusion(truth, found, len(data.class_names)),
     }
 

@@ -17,11 +17,11 @@ from akida_jax.zoo.datasets.downloaded import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.datasets.image_sets import load_images
+from akida_jax.zoo.datasets.image_streams import LabelledStream
 from akida_jax.zoo.datasets.point_clouds import load_grouped
 from akida_jax.zoo.datasets.speech import load_speech_commands
 from akida_jax.zoo.pointnet import augment_points
 from experiments.training.recipes import Augment
-from experiments.training.streams import Data
 
 ImageName = Literal["digits", "fashion-mnist", "mnist"]
 DownloadedName = Literal["imagenet2012", "imagenette", "cats_vs_dogs", "plant_village"]
@@ -50,8 +50,8 @@ class TrainingData:
 
     title: str
     class_names: tuple[str, ...]
-    train: Data
-    test: Data
+    train: Examples | LabelledStream
+    test: Examples | LabelledStream
     fingerprint: str
     source: str
     terms: str
@@ -70,12 +70,11 @@ class TrainingData:
         return len(self.train.x) if isinstance(self.train, Examples) else self.train.n_train
 
     def sample(self, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w c"] | None:
-        """Return inputs of so many random training examples; None for 0."""
+        """Return inputs of so many random training examples, as test inputs are; None for 0."""
         if not n:
             return None
         if not isinstance(self.train, Examples):
-            batch = next(iter(self.train.train_batches(seed, 0, min(n, self.train.n_train))))
-            return batch.x
+            return self.train.sample(min(n, self.train.n_train), seed=seed)
         order = np.random.default_rng(seed).permutation(len(self.train.x))
         return self.train.x[order[:n]]
 
@@ -98,7 +97,7 @@ def load(config: Any) -> TrainingData:
     if config.data in get_args(DownloadedName):
         return _streamed(config)
     if config.data in get_args(CloudName):
-        clouds = load_grouped(config.data, data_dir=config.data_dir, seed=config.seed)
+        clouds = load_grouped(config.data, data_dir=config.data_dir)
         return _in_memory(clouds, config, functools.partial(augment_points, jitter=CLOUD_JITTER))
     if config.data == "speech-commands":
         return _in_memory(load_speech_commands(config.data_dir), config)

@@ -180,34 +180,53 @@ def _equal_error_rate(
 
 
 def make_pairs(labels: Shaped[np.ndarray, " images"], *, seed: int = 0, folds: int = 10) -> Pairs:
-    """Return all pairs of one person and as many random pairs of two, in equal folds.
+    """Return pairs of one person and as many random pairs of two, in equal folds.
+
+    No person is in two folds, as in Labeled Faces in the Wild: a threshold is never chosen on
+    images of those it is tested on.
 
     Args:
       labels: person on each image.
       seed: of the choice and of the order.
-      folds: number of folds; each has as many pairs of one person as of two. The last pairs
-        of each kind that do not fill one more pair in every fold are left out.
+      folds: number of folds, each with about as many people and exactly as many pairs; those
+        that do not fill one more pair of each kind in every fold are left out.
 
     Raises:
-      ValueError: if there are fewer than two folds, or fewer pairs of a kind than folds.
+      ValueError: if there are fewer than two folds, or a fold would have no pair of a kind.
     """
     labels = np.asarray(labels)
-    first, second = np.triu_indices(len(labels), 1)
-    same = labels[first] == labels[second]
+    people = np.unique(labels)
+    if not 2 <= folds <= len(people) // 2:
+        raise ValueError(f"folds must be 2 to {len(people) // 2}, with two of the {len(people)} "
+                         f"people in each, got {folds}")  # fmt: skip
     rng = np.random.default_rng(seed)
-    genuine, impostor = (rng.permutation(np.flatnonzero(kind)) for kind in (same, ~same))
-    each = min(len(genuine), len(impostor)) // folds if folds > 1 else 0
+    groups = np.array_split(rng.permutation(people), folds)
+    kinds = [_pairs_within(labels, group, rng) for group in groups]
+    each = min(len(pairs) for fold in kinds for pairs in fold)
     if not each:
-        raise ValueError(f"{len(genuine)} pairs of one person and {len(impostor)} of two make no "
-                         f"{folds} folds; there must be 2 or more, with a pair each")  # fmt: skip
-    chosen = np.stack([kind[: folds * each].reshape(folds, each) for kind in (genuine, impostor)])
-    order = chosen.swapaxes(0, 1).reshape(-1)
+        raise ValueError(f"{folds} folds: one has no pair of images of one person; every person "
+                         "needs two images, or choose fewer folds")  # fmt: skip
+    chosen = np.concatenate([pairs[:each] for fold in kinds for pairs in fold])
+    first, second = chosen.T.astype(np.int32)
     return Pairs(
-        first=first[order].astype(np.int32),
-        second=second[order].astype(np.int32),
-        same=same[order],
+        first=first,
+        second=second,
+        same=labels[first] == labels[second],
         fold=np.repeat(np.arange(folds, dtype=np.int32), 2 * each),
     )
+
+
+def _pairs_within(
+    labels: Shaped[np.ndarray, " images"],
+    people: Shaped[np.ndarray, " people"],
+    rng: np.random.Generator,
+) -> tuple[Int[np.ndarray, "pairs 2"], Int[np.ndarray, "pairs 2"]]:
+    """Return all pairs of images of some people, of one person and of two, in random order."""
+    images = np.flatnonzero(np.isin(labels, people))
+    first, second = np.triu_indices(len(images), 1)
+    pairs = rng.permutation(np.stack([images[first], images[second]], 1))
+    same = labels[pairs[:, 0]] == labels[pairs[:, 1]]
+    return pairs[same], pairs[~same]
 
 
 def load_lfw(

@@ -36,16 +36,17 @@ def describe_code() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout, with a mark if files differ; None outside one.
+    """Return the commit of the checkout, with a mark if code differs; None outside one.
 
     Results and documents, which experiments write themselves, may differ.
     """
     written = [f":(exclude){path}" for path in ("experiments/results", "docs", "README.md")]
     commit = _git("rev-parse", "--short=12", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
-    if commit is None or changes is None:
+    modules = _git("ls-files", "--others", "--exclude-standard", "--", "*.py")
+    if commit is None or changes is None or modules is None:
         return None
-    return commit + "-dirty" * bool(changes)
+    return commit + "-dirty" * bool(changes or modules)
 
 
 def _git(*arguments: str) -> str | None:

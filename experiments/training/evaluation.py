@@ -1,7 +1,7 @@
 """What a network says of a test set: outputs, accuracy, equality of its integer forms."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -81,6 +81,21 @@ def work(model: aj.Model, x: UInt8[np.ndarray, "n h w c"]) -> dict:
         "macs": {name: layer.macs // layer.samples for name, layer in activity.items()},
         "weights": sum(p.spec.n_weights(p.in_shape) for p in model.programs),
     }
+
+
+def join_work(pieces: Sequence[tuple[int, dict]]) -> dict:
+    """Return the work of several pieces together, each weighted by its examples.
+
+    Args:
+      pieces: number of examples and what `work` returned for them.
+    """
+    total = sum(n for n, _ in pieces)
+    joined = dict(pieces[0][1])
+    for key in ("sparsity", "synaptic_operations"):
+        joined[key] = {
+            name: sum(n * piece[key][name] for n, piece in pieces) / total for name in joined[key]
+        }
+    return joined
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[list[int]]:

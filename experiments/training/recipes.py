@@ -28,8 +28,12 @@ class Phase:
       high: largest learning rate.
       schedule: "cyclic" is triangular, low at both ends of a cycle; "cosine" rises from low
         during the warm-up, then falls to low along a half cosine.
-      cycle_epochs: length of a cycle; cyclic only.
-      warmup_epochs: length of the warm-up; cosine only.
+      cycle_epochs: about the length of a cycle, of which a whole number fills the phase;
+        cyclic only.
+      warmup_epochs: length of the warm-up, at most half of the phase; cosine only.
+
+    Raises:
+      ValueError: if the rates fall.
     """
 
     name: str
@@ -40,12 +44,18 @@ class Phase:
     cycle_epochs: int = 4
     warmup_epochs: float = 1.0
 
+    def __post_init__(self):
+        """Refuse rates the wrong way round."""
+        if not self.low <= self.high:
+            raise ValueError(f"phase {self.name}: the learning rates must rise or be equal, got "
+                             f"{self.low:g} to {self.high:g}")  # fmt: skip
+
     def rate(self, steps_per_epoch: int) -> optax.Schedule:
         """Return the learning rate as a function of the step."""
         if self.schedule == "cyclic":
             return cyclic_rate(self, steps_per_epoch)
         total = max(2, self.epochs * steps_per_epoch)
-        warmup = min(round(self.warmup_epochs * steps_per_epoch), total - 1)
+        warmup = min(round(self.warmup_epochs * steps_per_epoch), total // 2)
         return optax.warmup_cosine_decay_schedule(
             self.low, self.high, warmup, total, end_value=self.low
         )
@@ -69,7 +79,8 @@ def two_phases(settings: Any, **schedule: Any) -> tuple[Phase, Phase]:
 
 def cyclic_rate(phase: Phase, steps_per_epoch: int) -> optax.Schedule:
     """Return a triangular schedule between the phase's two rates."""
-    cycle = max(2, round(min(phase.cycle_epochs, phase.epochs) * steps_per_epoch))
+    cycles = max(1, round(phase.epochs / phase.cycle_epochs))
+    cycle = max(2, round(phase.epochs / cycles * steps_per_epoch))
 
     def rate(step: Array) -> Array:
         position = (step % cycle) / cycle
@@ -102,8 +113,9 @@ class Recipe:
       loss: function of (outputs, targets), a scalar.
       augment: function of (key, uint8 batch), or None.
       weight_decay: of kernels, decoupled from the gradient (AdamW).
-      average: decay of an exponential moving average of the parameters, which is what the
-        phase ends with; None for none.
+      average: decay of an exponential moving average of the parameters and of the batch norms'
+        statistics, which is what the phase ends with; None for none. It is less at first, see
+        `Trainer`.
       steps_per_call: steps in one call of the compiled program; by default one on a CPU.
     """
 

@@ -33,13 +33,21 @@ STEPS_PER_CALL = 64
 Measure = Callable[[quant.Sequential, Any], dict[str, float]]
 
 
+class Average(NamedTuple):
+    """Moving average of the parameters, and of the batch norms' statistics with them."""
+
+    parameters: Any
+    statistics: Any
+    updates: Array
+
+
 class TrainingState(NamedTuple):
     """What a training step reads and rewrites; a pytree of arrays."""
 
     parameters: Any
     statistics: Any
     optimizer: Any
-    average: Any = None
+    average: Average | None = None
 
 
 class Trainer:
@@ -69,7 +77,10 @@ class Trainer:
         transform = recipe.transform(phase.rate(self.steps))
         # Steps give up their input's memory; the caller's network keeps its own.
         parameters, statistics = jax.tree.map(jnp.copy, (parameters, statistics))
-        average = None if recipe.average is None else jax.tree.map(jnp.copy, parameters)
+        average = None
+        if recipe.average is not None:
+            first = jax.tree.map(jnp.copy, (parameters, statistics))
+            average = Average(first[0], first[1], jnp.int32(0))
         self.state = TrainingState(parameters, statistics, transform.init(parameters), average)
         self.restore(self.state)
         self._seed = seed
@@ -131,9 +142,8 @@ class Trainer:
 
     def network(self) -> quant.Sequential:
         """Return the network with its present parameters, or with their average."""
-        state = self.state
-        parameters = state.parameters if state.average is None else state.average
-        return nnx.merge(self.graph, parameters, state.statistics, copy=True)
+        chosen = self.state.average or self.state
+        return nnx.merge(self.graph, chosen.parameters, chosen.statistics, copy=True)
 
 
 def _on_device(data: Examples) -> Examples:
@@ -162,9 +172,22 @@ def _step(
     updates, optimizer = transform.update(gradient, state.optimizer, state.parameters)
     parameters = optax.apply_updates(state.parameters, updates)
     average = state.average
-    if recipe.average is not None:
-        average = optax.incremental_update(parameters, average, 1 - recipe.average)
+    if average is not None and recipe.average is not None:
+        average = _update(average, (parameters, statistics), recipe.average)
     return TrainingState(parameters, statistics, optimizer, average), value
+
+
+def _update(average: Average, now: tuple[Any, Any], decay: float) -> Average:
+    """Return the average with another value in it.
+
+    The decay rises from 1/10, so that the first weights, which are random, are soon forgotten:
+    min(decay, (1 + n) / (10 + n)) after n values, as TensorFlow's ExponentialMovingAverage.
+    """
+    n = average.updates.astype(jnp.float32)
+    share = 1 - jnp.minimum(decay, (1 + n) / (10 + n))
+    before = (average.parameters, average.statistics)
+    parameters, statistics = optax.incremental_update(now, before, share)
+    return Average(parameters, statistics, average.updates + 1)
 
 
 Step = Callable[[TrainingState, Examples, Array], tuple[TrainingState, Array]]

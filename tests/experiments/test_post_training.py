@@ -34,6 +34,7 @@ def finished(data, tmp_path, monkeypatch):
     run = train.Config(output=str(tmp_path / "runs"))
     save_weights(tiny_run.make_network(), run.folder / FLOAT_WEIGHTS)
     result = {"title": "tiny on noise", "commit": "abc", "code": ["abc"], "n_test": 14,
+              "data_fingerprint": "0123",
               "accuracy": {"float": 0.5, "quantized": 0.4, "integer": 0.4}}  # fmt: skip
     (run.folder / "result.json").write_text(json.dumps(result))
     return post_training.Config(run=run, n_calibration=8, results=tmp_path / "results")
@@ -89,6 +90,19 @@ def test_calibration_may_not_be_empty():
             network, examples.x[:0], ranges="least square", correction=False, bits=(4, 4, 4),
             weights="max_per_filter",
         )  # fmt: skip
+
+
+def test_a_run_that_cannot_be_compared_is_refused(finished):
+    path = finished.run.folder / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"data_fingerprint": "4567"}))
+    with pytest.raises(ValueError, match="made from other data: fingerprint 4567, now 0123"):
+        post_training.run(finished, Console())
+    path.write_text(json.dumps(result | {"accuracy": {"float": None}}))
+    with pytest.raises(ValueError, match="the run has no float phase"):
+        post_training.run(finished, Console())
+    with pytest.raises(ValueError, match="--n-calibration must be at least 1, got 0"):
+        post_training.Config(n_calibration=0)
 
 
 def test_tables_are_those_of_the_committed_results():

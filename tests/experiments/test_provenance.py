@@ -76,6 +76,10 @@ def test_commit_and_its_mark(moved):
     assert provenance.describe_machine()["commit"] == commit[:12]
     page.write_text("a table that an experiment wrote")
     assert provenance.describe_code() == commit[:12]
+    module = moved / "module.py"
+    module.write_text("")
+    assert provenance.describe_code() == f"{commit[:12]}-dirty"
+    module.unlink()
     file.write_text("two")
     assert provenance.describe_machine()["commit"] == f"{commit[:12]}-dirty"
     assert provenance.describe_code() == f"{commit[:12]}-dirty"

@@ -46,6 +46,9 @@ class Halves:
             chosen = order[start : start + batch_size]
             yield Examples(data.x[chosen], data.y[chosen])
 
+    def sample(self, n, seed):
+        return make_examples(N_TRAIN, 1).x[np.random.default_rng(seed).permutation(N_TRAIN)[:n]]
+
     def test_batches(self, batch_size):
         data = make_examples(N_TEST, 2)
         for start in range(0, N_TEST, 3):

@@ -273,6 +273,18 @@ def test_batches_do_not_depend_on_the_number_of_threads():
             np.testing.assert_array_equal(batch.y, expected.y)
 
 
+def test_a_sample_is_cut_as_test_images_are():
+    stream = make_stream(min_area=0.3, flip=True, size=5)
+    sample = stream.sample(N, seed=3)
+    whole = make_stream(size=5).sample(N, seed=3)
+    np.testing.assert_array_equal(sample, whole)
+    assert (stream.sample(4, seed=3) == sample[:4]).all()
+    assert (stream.sample(N, seed=4) != sample).any()
+    for n in (0, N + 1):
+        with pytest.raises(ValueError, match=f"n must be 1 to {N}, got {n}"):
+            stream.sample(n, seed=3)
+
+
 def test_training_leaves_out_the_rest_and_test_keeps_it():
     stream = make_stream()
     assert [len(batch.x) for batch in stream.train_batches(0, 0, 8)] == [8, 8]

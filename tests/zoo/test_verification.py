@@ -120,26 +120,33 @@ def test_bad_scores_are_refused(scores, same, folds, message):
         verify(np.array(scores, float), np.array(same), folds)
 
 
-def test_pairs_of_all_genuine_and_as_many_impostors():
-    labels = np.repeat(np.arange(4), 5)
+def test_pairs_in_folds_that_share_no_person():
+    labels = np.repeat(np.arange(8), 5)
     pairs = make_pairs(labels, seed=3, folds=4)
-    # 4 x (5 over 2) = 40 genuine pairs, 10 in each fold.
-    assert pairs.same.sum() == 40
-    assert len(pairs.same) == 80
+    # Two people in a fold: 2 x (5 over 2) = 20 pairs of one, of 25 of two as many.
+    assert np.bincount(pairs.fold).tolist() == [40] * 4
+    assert np.bincount(pairs.fold, weights=pairs.same).tolist() == [20] * 4
     assert (labels[pairs.first] == labels[pairs.second]).tolist() == pairs.same.tolist()
-    assert np.bincount(pairs.fold).tolist() == [20] * 4
-    assert np.bincount(pairs.fold, weights=pairs.same).tolist() == [10] * 4
-    assert len(set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))) == 80
+    assert len(set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))) == 160
+    for person in range(8):
+        of_person = (labels[pairs.first] == person) | (labels[pairs.second] == person)
+        assert len(set(pairs.fold[of_person].tolist())) == 1
     again = make_pairs(labels, seed=3, folds=4)
     np.testing.assert_array_equal(again.second, pairs.second)
     assert (make_pairs(labels, seed=4, folds=4).second != pairs.second).any()
 
 
-def test_too_few_pairs_are_refused():
-    with pytest.raises(ValueError, match="2 pairs of one person and 4 of two make no 3 folds"):
-        make_pairs(np.array([0, 0, 1, 1]), folds=3)
-    with pytest.raises(ValueError, match="make no 1 folds"):
-        make_pairs(np.array([0, 0, 1, 1]), folds=1)
+@pytest.mark.parametrize(
+    ("labels", "folds", "message"),
+    [
+        ([0, 0, 1, 1, 2, 2], 2, "folds must be 2 to 1, with two of the 3 people in each, got 2"),
+        ([0, 0, 1, 1, 2, 2, 3, 3], 1, "folds must be 2 to 2, with two of the 4 people"),
+        ([0, 1, 2, 3, 3], 2, "2 folds: one has no pair of images of one person; every person"),
+    ],
+)
+def test_folds_that_cannot_be_filled_are_refused(labels, folds, message):
+    with pytest.raises(ValueError, match=message):
+        make_pairs(np.array(labels), folds=folds)
 
 
 LINES = ["2\t1", "Ann_B\t1\t2", "Ann_B\t1\tCy_D\t3", "Cy_D\t3\t1", "Ann_B\t2\tCy_D\t1"]

@@ -112,6 +112,26 @@ class LabelledStream:
 
         return self._batches(make, len(chosen), batch_size)
 
+    def sample(self, n: int, *, seed: int) -> UInt8[np.ndarray, "n h w c"]:
+        """Return random training images, cut as test images are.
+
+        Args:
+          n: 1 to the number of training examples.
+          seed: of the choice.
+
+        Raises:
+          ValueError: if the number is out of range, or an image is damaged.
+        """
+        if not 1 <= n <= self.n_train:
+            raise ValueError(f"n must be 1 to {self.n_train}, got {n}")
+        chosen = np.random.default_rng(seed).permutation(self.n_train)[:n]
+
+        def make(place: int) -> tuple[np.ndarray, int]:
+            return self._read(self._train, int(chosen[place]), "training")
+
+        (batch,) = self._batches(make, n, n)
+        return batch.x
+
     def test_batches(self, batch_size: int) -> Iterator[Examples]:
         """Return all test examples in their order; the last batch may be smaller.
 
