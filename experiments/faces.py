@@ -149,9 +149,11 @@ def load(config: Config) -> tuple[LabelledSet, Examples]:
       FileNotFoundError: if data are missing, saying how to get them.
       ValueError: if a file is damaged, or too few people are left for verification.
     """
-    if config.task == "verification" and config.n_people > N_PEOPLE - 2:
+    needed = 2 * config.folds
+    if config.task == "verification" and config.n_people > N_PEOPLE - needed:
         raise ValueError(
-            f"--n-people must leave 2 of {N_PEOPLE} for verification, got {config.n_people}"
+            f"--n-people must leave {needed} of {N_PEOPLE} for {config.folds} folds of "
+            f"verification, got {config.n_people}"
         )
     if config.task == "identification":
         data = load_faces(config.data_dir, people=range(config.n_people), n_train=config.n_train)
