@@ -339,7 +339,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = run(config, console)
     if config.keep:
-        keep_result(result, RESULTS, by="data")
+        keep_result(result, RESULTS, by="data", presets=PRESETS)
     report(result, config.folder, console)
     return result
 

@@ -196,8 +196,7 @@ def run(config: Config, console: Console) -> dict:
     with console.status(f"Loading {config.part} ..."):
         data = load_ecg(config.data_dir, part=config.part)
     seconds = time.perf_counter() - start
-    fingerprint = fingerprint_arrays(data.labels, *data.signals)
-    this = open_run(config, config.folder, fingerprint, console)
+    this = open_run(config, config.folder, fingerprint(data), console)
     if (finished := this.finished(console)) is not None:
         return finished
     if config.fold is None:
@@ -225,6 +224,11 @@ def run(config: Config, console: Console) -> dict:
         **scores,
         timings_s=spent,
     )
+
+
+def fingerprint(data: EcgRecords) -> str:
+    """Return what changes if the records do."""
+    return fingerprint_arrays(data.labels, *data.signals)
 
 
 def split(config: Config, data: EcgRecords) -> Fold:
@@ -420,7 +424,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = run(config, console)
     if config.keep:
-        keep_result(result, RESULTS, by="model")
+        keep_result(result, RESULTS, by="model", presets=PRESETS)
     report(result, config.folder, console)
     return result
 

@@ -336,7 +336,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = run(config, console)
     if config.keep:
-        keep_result(result, RESULTS, by="task")
+        keep_result(result, RESULTS, by="task", presets=PRESETS)
     report(result, config.folder, console)
     return result
 

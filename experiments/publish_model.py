@@ -27,7 +27,7 @@ from rich.console import Console
 
 import akida_jax as aj
 from akida_jax import mapping, zoo
-from akida_jax.zoo.datasets import Examples
+from akida_jax.zoo.datasets import Examples, fingerprint
 from akida_jax.zoo.datasets.ecg import load_ecg
 from akida_jax.zoo.datasets.event_sets import find_place
 from akida_jax.zoo.pretrained_models import FORMS, LIMIT_BYTES, read_card
@@ -166,11 +166,13 @@ class Test(NamedTuple):
     Attributes:
       x: inputs.
       n: test examples, of each of which there may be several inputs.
+      fingerprint: of the data, as the run's.
       score: share of the examples that a model classifies rightly.
     """
 
     x: np.ndarray
     n: int
+    fingerprint: str
     score: Callable[[aj.Model], float]
 
 
@@ -194,25 +196,29 @@ def load_test(experiment: str, chosen: Mapping[str, Any]) -> Test:
     return _LOADERS[experiment](config)
 
 
-def _test(examples: Examples) -> Test:
+def _test(examples: Examples, fingerprint: str) -> Test:
     x, y = examples
-    return Test(x, len(x), lambda model: model.evaluate(x, y))
+    return Test(x, len(x), fingerprint, lambda model: model.evaluate(x, y))
 
 
 def _event_test(config: dvs_gesture.Config) -> Test:
     # The test recordings do not depend on the number of training recordings.
     _, frames = dvs_gesture.load(dataclasses.replace(config, n_train_per_class=1))
-    return _test(Examples(frames.test_x, frames.test_y))
+    found = fingerprint(config.data, seed=config.seed, data_dir=config.data_dir)
+    return _test(Examples(frames.test_x, frames.test_y), found)
 
 
 def _labelled_test(config: Any) -> Test:
-    pieces = list(train_data.load(config).test_pieces())
-    return _test(Examples(*(np.concatenate(values) for values in zip(*pieces, strict=True))))
+    data = train_data.load(config)
+    pieces = zip(*data.test_pieces(), strict=True)
+    return _test(Examples(*(np.concatenate(values) for values in pieces)), data.fingerprint)
 
 
 def _heartbeat_test(config: ecg.Config) -> Test:
-    fold = ecg.split(config, load_ecg(config.data_dir, part=config.part))
-    return Test(fold.test.x, len(fold.labels), functools.partial(ecg.score_model, fold))
+    data = load_ecg(config.data_dir, part=config.part)
+    fold = ecg.split(config, data)
+    score = functools.partial(ecg.score_model, fold)
+    return Test(fold.test.x, len(fold.labels), ecg.fingerprint(data), score)
 
 
 _LOADERS: dict[str, Callable[[Any], Test]] = {
@@ -326,11 +332,14 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
     options = architecture_options(first, model)
     test = load_test(first["experiment"], settings(first))
     reached = test.score(model)
+    if test.fingerprint != first["data_fingerprint"]:
+        raise ValueError(f"cannot publish: the run was made from other data, fingerprint "
+                         f"{first['data_fingerprint']}, now {test.fingerprint}")  # fmt: skip
     if reached != first["accuracy"]["integer"] or test.n != first["n_test"]:
         raise ValueError(
             f"cannot publish: the model classifies {reached:.4%} of {test.n} test examples "
             f"rightly, the run recorded {first['accuracy']['integer']:.4%} of {first['n_test']}; "
-            "the data are others than those of the run"
+            "the model is not that of the run, or the code computes something else"
         )
     zeros = 1 - np.count_nonzero(test.x) / test.x.size
     shares = {str(model.layers[0].name): zeros, **first["sparsity"]}

@@ -183,16 +183,32 @@ def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in PLACES}
 
 
-def keep_result(result: dict, path: Path, *, by: str) -> None:
+def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]) -> None:
     """Write a result into a file of results, in the place of its kind and seed.
 
     Args:
       result: of a run.
       path: of the file, ``{"experiment": ..., "runs": [...]}``.
       by: the setting that tells kinds of runs apart; it becomes the run's "preset".
+      presets: of the experiment; only their results are kept, with any seed, and not those of
+        "smoke".
+
+    Raises:
+      ValueError: if no preset has these settings, or no commit holds the code.
     """
     kept = {key: value for key, value in result.items() if key != "history"}
     kept["config"] = without_places(result["config"])
+    known = [
+        {**_plain(config), "seed": kept["config"]["seed"]}
+        for name, (_, config) in presets.items()
+        if name != "smoke"
+    ]
+    if kept["config"] not in known:
+        raise ValueError(f"--keep is for the settings of a preset, with any seed: "
+                         f"{', '.join(name for name in presets if name != 'smoke')}")  # fmt: skip
+    odd = [version for version in result["code"] if version.endswith("-dirty")]
+    if odd:
+        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
     kept = {"preset": result["config"][by], **kept}
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
 
@@ -202,3 +218,9 @@ def keep_result(result: dict, path: Path, *, by: str) -> None:
     runs = sorted([*(run for run in runs if place(run) != place(kept)), kept], key=place)
     contents = {"experiment": result["experiment"], "runs": runs}
     write_text(path, json.dumps(contents, indent=1) + "\n")
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Return a preset's settings as they stand in a result."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return without_places(plain)

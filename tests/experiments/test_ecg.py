@@ -70,12 +70,8 @@ def test_a_run_from_records_to_result(records, tmp_path):
     # The folds that are there already are not trained again.
     (folder / "result.json").unlink()
     assert ecg.main(given)["confusion"] == result["confusion"]
-    path = tmp_path / "kept.json"
-    runs.keep_result(result, path, by="model")
-    runs.keep_result(result, path, by="model")
-    (kept,) = json.loads(path.read_text())["runs"]
-    assert not set(kept["config"]) & set(runs.PLACES)
-    assert kept["preset"] == "ecg"
+    with pytest.raises(ValueError, match="--keep is for the settings of a preset"):
+        runs.keep_result(result, tmp_path / "a.json", by="model", presets=ecg.PRESETS)
     # What is published of a fold scores its records again.
     (own,) = output.glob("*-fold1-????????")
     model = aj.load(own / "model.akj")

@@ -26,7 +26,7 @@ def examples(monkeypatch):
     x = np.random.default_rng(5).integers(0, 2, (N_TEST, *model.input_shape), dtype=np.uint8)
     made = Examples(x, model.predict_classes(x).astype(np.int32))
     monkeypatch.setitem(
-        publish_model._LOADERS, "dvs_gesture", lambda config: publish_model._test(made)
+        publish_model._LOADERS, "dvs_gesture", lambda config: publish_model._test(made, "of seed 0")
     )
     return made
 
@@ -106,8 +106,9 @@ def test_the_share_of_zeros_of_the_input_is_counted(make_run, publish, examples)
         ({"data_fingerprint": ..., "sparsity": ...}, "lacks data_fingerprint, sparsity; run it"),
         ({"potentials_equal": {"dense": True, "event": False}}, "potentials were not all equal"),
         ({"potentials_equal": {}}, "potentials were not all equal"),
-        ({"n_test": 9}, "the model classifies 100.0000% of 8 .* recorded 100.0000% of 9; the dat"),
+        ({"n_test": 9}, "the model classifies 100.0000% of 8 .* recorded 100.0000% of 9; the mo"),
         ({"accuracy": {"quantized": 0.9, "integer": 0.9}}, "the run recorded 90.0000% of 8"),
+        ({"data_fingerprint": "1"}, "made from other data, fingerprint 1, now of seed 0"),
         ({"experiment": "other"}, "no loader for the test examples of 'other'; add one"),
         ({"class_names": ["a"]}, "the zoo's akida_tiny with .* has other layers than the model"),
     ],
