@@ -174,9 +174,10 @@ def run(config: Config, console: Console) -> dict:
 
     Raises:
       ValueError: before training, if the chip cannot hold the network, the output is no
-        folder, or the run was begun with other data.
+        folder, the run was begun with other data, or pycocotools is missing.
     """
     check_output(config.folder)
+    detection.require_coco()
     start = time.perf_counter()
     with console.status("Making scenes ..."):
         scenes, test, anchors = load(config)

@@ -31,7 +31,7 @@ from experiments.cost_calibration import (
     RESULT as CALIBRATION,
 )
 from experiments.hardware_pictures import draw
-from experiments.published_models import measured_models, zoo_model
+from experiments.published_models import listed_model, measured_models, zoo_model
 from experiments.records.documents import fill
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
@@ -163,28 +163,17 @@ def yolo(name: str, row: dict) -> aj.Model:
 
 def paper_counts() -> Rows:
     """Compare with the counts of the paper's tables 4 to 6, from an older mapper."""
-    rows: Rows = []
     tables = read_paper()
-    for row in (*tables["table_4_image_classification"], *tables["table_5_face_recognition"]):
-        height, width = row["resolution"]
-        name, classes = "akidanet", row.get("classes")
-        if "Webface" in row["dataset"] or "LFW" in row["dataset"]:
-            name, classes = "akidanet_faces", 10575 if "Webface" in row["dataset"] else None
-        elif row["dataset"] == "PlantVillage":
-            name = "akidanet_plant_village"
-        model = zoo.blank_model(
-            name, alpha=row["alpha"], input_shape=(height, width, 3), classes=classes
-        )
-        placed = mapping.place(model, mapping.mesh(None)).nps
-        rows.append({"model": f"AkidaNet {row['alpha']:g}, {height}x{width}, {row['dataset']}",
-                     "published_older": row["nps"], "placed": placed})  # fmt: skip
-    ecg, points = tables["table_6_time_series_and_point_cloud"]
-    model = zoo.blank_model("akidanet", alpha=0.5, classes=4)
-    rows.append({"model": "AkidaNet 0.5, 224x224, PhysioNet 2017 ECG",
-                 "published_older": ecg["nps"],
-                 "placed": mapping.place(model, mapping.mesh(None)).nps})  # fmt: skip
-    rows.append({"model": "PointNet++, ModelNet40 (not built yet)",
-                 "published_older": points["nps"], "placed": None})  # fmt: skip
+    names = ("table_4_image_classification", "table_5_face_recognition",
+             "table_6_time_series_and_point_cloud")  # fmt: skip
+    rows: Rows = []
+    for row in (row for name in names for row in tables[name]):
+        title = f"{row['model']}, {row['dataset']}"
+        if "alpha" in row:
+            size = "x".join(map(str, row["resolution"]))
+            title = f"{row['model']} {row['alpha']:g}, {size}, {row['dataset']}"
+        placed = mapping.place(listed_model(row), mapping.mesh(None)).nps
+        rows.append({"model": title, "published_older": row["nps"], "placed": placed})
     return rows
 
 

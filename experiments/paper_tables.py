@@ -35,6 +35,7 @@ from experiments.cost_calibration import (
 )
 from experiments.hardware_tables import paper_detection, paper_speeds, yolo
 from experiments.presets import run_command
+from experiments.published_models import listed_model
 from experiments.records.documents import fill
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
@@ -174,23 +175,6 @@ def pair_rows() -> list[Row]:
     return rows
 
 
-def listed_model(row: Mapping[str, Any]) -> aj.Model | None:
-    """Return the network of a row of tables 4 to 6; None if the zoo does not have it."""
-    if row["model"] != "AkidaNet":
-        names = [name for name in zoo.list() if name.startswith("pointnet")]
-        return zoo.blank_model(names[0]) if names else None
-    data = row["dataset"]
-    name, options = "akidanet", {"classes": row.get("classes")}
-    if data.startswith(("CASIA", "LFW")):
-        # The classifier of verification is cut off: embeddings are compared.
-        name, options = "akidanet_faces", {"classes": 10575 if "CASIA" in data else None}
-    elif data == "PlantVillage":
-        name = "akidanet_plant_village"
-    elif "ECG" in data:
-        name, options = "akidanet_ecg", {}
-    return zoo.blank_model(name, alpha=row["alpha"], input_shape=(*row["resolution"], 3), **options)
-
-
 def listed_rows(results: Path) -> dict[str, list[Row]]:
     """Return tables 4 to 6: the networks of the paper's model zoo."""
     paper = read_paper()
@@ -202,12 +186,7 @@ def listed_rows(results: Path) -> dict[str, list[Row]]:
 def _listed_row(row: Mapping[str, Any], results: Path) -> Row:
     model = listed_model(row)
     auroc = f" (AUROC {row['auroc']:.4f})" if "auroc" in row else ""
-    missing = none("the network is not in the zoo yet")
-    sizes: Row = dict.fromkeys(
-        ("parameters", "million MACs", "weights here KB", "file here KB", "NPs here"), missing
-    )
-    if model is not None:
-        sizes = measure(model).cells()
+    sizes = measure(model).cells()
     alpha = f" {row['alpha']:g}" if "alpha" in row else ""
     return {
         "network": f"{row['model']}{alpha}",
@@ -227,12 +206,12 @@ def _listed_row(row: Mapping[str, Any], results: Path) -> Row:
     }
 
 
-def _modelled(row: Mapping[str, Any], model: aj.Model | None) -> Row:
+def _modelled(row: Mapping[str, Any], model: aj.Model) -> Row:
     """Return modelled speed and energy, and where the sparsity is from."""
     wide, plant = row.get("alpha") == 1.0, row["dataset"] == "PlantVillage"
     profile = WIDE_PROFILE if wide else PROFILE
     source = f"{'measured' if wide or plant else 'assumed'}: {profile}"
-    if model is None or row["model"] != "AkidaNet":
+    if row["model"] != "AkidaNet":
         reason = none("no sparsity per layer is published for this network")
         return {"fps, modelled, AKD1000": reason, "fps, modelled, AKD1500": reason,
                 "mJ, modelled, AKD1500": reason, "sparsity": reason}  # fmt: skip

@@ -1,5 +1,8 @@
 """Which network of the zoo a row of a published table is about."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import akida_jax as aj
 from akida_jax import zoo
 
@@ -41,3 +44,19 @@ def zoo_model(row: dict[str, str]) -> aj.Model | None:
         input_shape=(int(row["height"]), int(row["width"]), 3),
         classes=CLASSES[row["dataset"]],
     )
+
+
+def listed_model(row: Mapping[str, Any]) -> aj.Model:
+    """Return the network of a row of the system paper's tables 4 to 6."""
+    if row["model"] != "AkidaNet":
+        return zoo.blank_model("pointnet")
+    data = row["dataset"]
+    name, options = "akidanet", {"classes": row.get("classes")}
+    if data.startswith(("CASIA", "LFW")):
+        # The classifier of verification is cut off: embeddings are compared.
+        name, options = "akidanet_faces", {"classes": 10575 if "CASIA" in data else None}
+    elif data == "PlantVillage":
+        name = "akidanet_plant_village"
+    elif "ECG" in data:
+        name, options = "akidanet_ecg", {}
+    return zoo.blank_model(name, alpha=row["alpha"], input_shape=(*row["resolution"], 3), **options)

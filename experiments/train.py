@@ -217,13 +217,21 @@ def build(config: Config, data: TrainingData) -> quant.Sequential:
     """Return the float network, having seen that its quantized twin can be converted.
 
     Raises:
-      ValueError: if the chip cannot hold the twin.
+      ValueError: if the chip cannot hold the twin, or the network has no such option or
+        gives a map instead of classes.
     """
     options: dict[str, Any] = {"alpha": config.alpha, "halvings": config.halvings}
     given = {key: value for key, value in options.items() if value is not None}
     shape: dict[str, Any] = {"classes": len(data.class_names), "input_shape": data.input_shape}
-    network = zoo.build(config.model, seed=config.seed, **shape, **given)
-    aj.convert(_quantizer(config)(network))
+    try:
+        network = zoo.build(config.model, seed=config.seed, **shape, **given)
+    except TypeError as error:
+        named = ", ".join(f"--{key} {value:g}" for key, value in given.items())
+        raise ValueError(f"the network {config.model} has not all of {named}: {error}") from error
+    model = aj.convert(_quantizer(config)(network))
+    if model.output_shape[:2] != (1, 1):
+        raise ValueError(f"the network {config.model} gives a map {model.output_shape}, not "
+                         "classes; see experiments.detection")  # fmt: skip
     return network
 
 

@@ -86,7 +86,7 @@ def trained_rows(folder: Path) -> list[Row]:
         row: Row = {"beside": entry.beside, "trained and tested on": entry.data,
                     "paper %": entry.paper}  # fmt: skip
         if runs is None:
-            reason = none(f"no {entry.file} yet")
+            reason = none(missing(entry, folder))
             row |= dict.fromkeys(("test examples", "runs"), reason)
             rows.append(row | {f"{form} %": reason for form in FORMS})
             continue
@@ -142,6 +142,13 @@ def read_runs(entry: Trained, folder: Path) -> list[dict[str, Any]] | None:
     result = json.loads(path.read_text())
     runs = result.get("runs", [result])
     return [run for run in runs if entry.preset in (None, run.get("preset"))] or None
+
+
+def missing(entry: Trained, folder: Path) -> str:
+    """Return why there is no result."""
+    if entry.preset and (folder / entry.file).is_file():
+        return f"no run of {entry.preset} in {entry.file} yet"
+    return f"no {entry.file} yet"
 
 
 def mean_percent(entry: Trained, runs: list[dict[str, Any]], form: str) -> Cell:

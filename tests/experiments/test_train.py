@@ -128,6 +128,22 @@ def test_a_network_that_the_chip_lacks_is_refused_before_training(halves, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "gxnor", "alpha": 0.5}, "the network gxnor has not all of --alpha 0.5: "),
+        ({"model": "yolo", "alpha": 0.25}, r"the network yolo gives a map \(2, 2, 35\), not clas"),
+    ],
+)
+def test_a_network_that_cannot_classify_these_is_refused(settings, message):
+    data = make_stream()
+    if settings["model"] == "yolo":
+        image = np.zeros((2, 64, 64, 3), np.uint8)
+        data = dataclasses.replace(data, train=Examples(image, np.zeros(2, np.int32)))
+    with pytest.raises(ValueError, match=message):
+        train.build(train.Config(**settings), data)
+
+
 def test_settings_out_of_range_are_named_at_once():
     with pytest.raises(ValueError, match=r"--alpha must be .* got 0.0; .*--model must be one of"):
         read_settings(train.PRESETS, ["default", "--alpha", "0", "--model", "akidanets"])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from akida_jax.zoo.detection import Detections, mean_average_precision, pad_boxes
+from akida_jax.zoo.detection import Detections, evaluation, mean_average_precision, pad_boxes
 
 A, B, C = (0.0, 0.0, 0.2, 0.2), (0.5, 0.5, 0.7, 0.7), (0.3, 0.0, 0.5, 0.2)
 
@@ -118,3 +118,9 @@ def test_what_cannot_be_measured_is_refused():
         mean_average_precision(make_found([], [(A, 0, 0.5)]), true, n_classes=3)
     with pytest.raises(ValueError, match="no true box that could be found"):
         mean_average_precision(found, true, n_classes=5, ignored=np.array([[True]]))
+
+
+def test_without_the_package_that_evaluates_nothing_begins(monkeypatch):
+    monkeypatch.setattr(evaluation.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'akida-jax\[detection\]'"):
+        evaluation.require_coco()

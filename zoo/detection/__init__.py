@@ -3,7 +3,7 @@
 from akida_jax.zoo.detection.anchors import find_anchors
 from akida_jax.zoo.detection.boxes import Boxes, overlap, pad_boxes, to_centres, to_corners
 from akida_jax.zoo.detection.decoding import Detections, decode, detect, suppress
-from akida_jax.zoo.detection.evaluation import mean_average_precision
+from akida_jax.zoo.detection.evaluation import mean_average_precision, require_coco
 from akida_jax.zoo.detection.loss import LossWeights, assign, detection_loss, loss_parts
 from akida_jax.zoo.detection.prior import set_prior
 
@@ -20,6 +20,7 @@ __all__ = [
     "mean_average_precision",
     "overlap",
     "pad_boxes",
+    "require_coco",
     "set_prior",
     "suppress",
     "to_centres",

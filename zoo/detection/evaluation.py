@@ -4,6 +4,7 @@ Needs the extra "detection" of the package.
 """
 
 import contextlib
+import importlib.util
 import io
 from typing import Any
 
@@ -104,6 +105,17 @@ def _annotations(
             zip(images, classes[mask], pixels, sides, strict=True), start=1
         )
     ]
+
+
+def require_coco() -> None:
+    """Refuse to go on without the package that evaluates.
+
+    Raises:
+      ValueError: saying how to install it.
+    """
+    if importlib.util.find_spec("pycocotools") is None:
+        raise ValueError("mean average precision needs pycocotools: "
+                         "pip install 'akida-jax[detection]'")  # fmt: skip
 
 
 def _table(annotations: list[dict[str, Any]], n_images: int, n_classes: int) -> Any:
