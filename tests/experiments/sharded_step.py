@@ -18,7 +18,7 @@ BATCH = 24
 
 
 def run():
-    """Return loss, batch statistics, integers, and how many devices hold the parameters."""
+    """Return loss, statistics, gradients, integers, and how many devices hold the parameters."""
     data, test = tiny_run.make_examples()
     phase = tiny_run.make_phases()[0]
     trainer = Trainer(tiny_run.make_network(), phase, data, recipe=Recipe(batch_size=BATCH), seed=0)
@@ -30,11 +30,18 @@ def run():
         for path, leaf in jax.tree.leaves_with_path(trainer.state.statistics)
         if "norm" in jax.tree_util.keystr(path)
     }
+    # Adam's first moment after one step is a tenth of the gradient.
+    gradients = {
+        f"gradient{jax.tree_util.keystr(path)}": 10 * np.asarray(leaf)
+        for path, leaf in jax.tree.leaves_with_path(trainer.state.optimizer)
+        if ".mu" in jax.tree_util.keystr(path)
+    }
     return {
         "loss": np.float32(loss),
         "integers": evaluation.integers(twin, test.x),
         "devices": np.int32(len(leaf.sharding.device_set)),
         **statistics,
+        **gradients,
     }
 
 

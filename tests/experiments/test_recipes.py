@@ -228,6 +228,14 @@ def test_eight_devices_share_a_batch(tmp_path):
     eight, one = dict(np.load(tmp_path / "eight.npz")), sharded_step.run()
     assert (one.pop("devices"), eight.pop("devices")) == (1, 8)
     np.testing.assert_array_equal(eight.pop("integers"), one.pop("integers"), strict=True)
+    gradients = {name: one.pop(name) for name in list(one) if name.startswith("gradient")}
+    assert len(gradients) == len(jax.tree.leaves(nnx.state(tiny_run.make_network(), nnx.Param)))
+    largest = max(np.abs(gradient).max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        # As below, of the largest: where the terms cancel, as in a bias before a batch norm,
+        # only their rounding is left. Without an exchange each device would have its own.
+        bound = 10 * 24 * 36 * EPS * largest
+        np.testing.assert_allclose(eight[name], gradient, rtol=0, atol=bound, err_msg=name)
     assert len(one) == 1 + 2 * 2  # loss; mean and variance of two layers
     for name, value in one.items():
         # Statistics over the whole batch, 24 * 36 values, summed in another order; those of
