@@ -44,6 +44,7 @@ from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
     FLOAT_WEIGHTS,
     Run,
+    check_keep,
     check_output,
     keep_result,
     open_run,
@@ -333,6 +334,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
 def main(arguments: list[str] | None = None) -> dict:
     """Run a preset, "default" if none is named, with its settings overridden."""
     config = read_settings(PRESETS, arguments)
+    check_keep(config, PRESETS)
     console = Console()
     result = run(config, console)
     if config.keep:

@@ -194,18 +194,12 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
         "smoke".
 
     Raises:
-      ValueError: if no preset has these settings, or no commit holds the code.
+      ValueError: if no preset has these settings, or no commit holds the code; the result
+        stays in the run's folder.
     """
     kept = {key: value for key, value in result.items() if key != "history"}
     kept["config"] = without_places(result["config"])
-    known = [
-        {**_plain(config), "seed": kept["config"]["seed"]}
-        for name, (_, config) in presets.items()
-        if name != "smoke"
-    ]
-    if kept["config"] not in known:
-        raise ValueError(f"--keep is for the settings of a preset, with any seed: "
-                         f"{', '.join(name for name in presets if name != 'smoke')}")  # fmt: skip
+    _check_preset(kept["config"], presets)
     odd = [version for version in result["code"] if version.endswith("-dirty")]
     if odd:
         raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
@@ -218,6 +212,29 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
     runs = sorted([*(run for run in runs if place(run) != place(kept)), kept], key=place)
     contents = {"experiment": result["experiment"], "runs": runs}
     write_text(path, json.dumps(contents, indent=1) + "\n")
+
+
+def check_keep(config: Any, presets: Mapping[str, Any]) -> None:
+    """Refuse before a run what `keep_result` would refuse after it.
+
+    Args:
+      config: dataclass with the field ``keep``.
+      presets: of the experiment.
+
+    Raises:
+      ValueError: if the result is to be kept and no preset has these settings.
+    """
+    if config.keep:
+        _check_preset(_plain(config), presets)
+
+
+def _check_preset(settings: dict[str, Any], presets: Mapping[str, Any]) -> None:
+    names = [name for name in presets if name != "smoke"]
+    known = [{**_plain(presets[name][1]), "seed": settings["seed"]} for name in names]
+    if settings not in known:
+        raise ValueError(
+            f"--keep is for the settings of a preset, with any seed: {', '.join(names)}"
+        )
 
 
 def _plain(config: Any) -> dict[str, Any]:

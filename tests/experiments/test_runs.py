@@ -68,3 +68,10 @@ def test_other_settings_leave_the_kept_results_alone(tmp_path, changes, message)
     with pytest.raises(ValueError, match=message):
         keep(tmp_path / "x.json", result(0.9, **changes))
     assert (tmp_path / "x.json").read_bytes() == before
+
+
+def test_a_run_that_cannot_be_kept_is_refused_before_it_begins():
+    runs.check_keep(Config(keep=True, seed=7), PRESETS)
+    runs.check_keep(Config(width=5), PRESETS)
+    with pytest.raises(ValueError, match="--keep is for the settings of a preset"):
+        runs.check_keep(Config(keep=True, width=5), PRESETS)
