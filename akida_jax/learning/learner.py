@@ -294,7 +294,6 @@ class EdgeLearner:
         if self.input_shape is not None and shape != self.input_shape:
             raise ValueError(f"samples must have the shape {self.input_shape} of those learned "
                              f"before, got {shape}")  # fmt: skip
-        self.settings.check_inputs(int(np.prod(shape)))
         return array.reshape(len(array), -1), shape
 
     def _check_labels(self, labels: ArrayLike | None, n: int) -> Int32[np.ndarray, " n"]:

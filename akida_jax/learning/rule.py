@@ -189,7 +189,7 @@ def _score(
     state: LearningState, potential: Int32[Array, "neurons ..."], label: Int32[Array, "..."]
 ) -> Int32[Array, "neurons ..."]:
     """Return the potential with its precedence in the higher bits; -1 bars a neuron."""
-    # At most 2**15 * 2**16: weights are at most half of the inputs.
+    # Below 2**16 * 2**16: thresholds are at most the number of weights.
     slack = (state.threshold.astype(jnp.uint32) * state.rule.competition) >> FRACTION_BITS
     near = potential >= state.threshold - slack.astype(jnp.int32)
     fresh = state.threshold == 0
@@ -214,7 +214,8 @@ def _move(
     """Return a neuron's weights, some of them moved from silent inputs to active ones."""
     gains_and_losses = jnp.stack([spikes & ~row, row & ~spikes])
     movable = _count(gains_and_losses, 1).min(0).astype(jnp.uint32)
-    # Rounded to nearest, half up; the product is at most 2**16 * 2**15.
+    # Rounded to nearest, half up. Gains and losses are different inputs, so the smaller set is
+    # at most half of them, and the product below 2**16 * 2**15.
     count = (plasticity * movable + jnp.uint32(_HALF)) >> FRACTION_BITS
     gained, lost = _choose(gains_and_losses, count.astype(jnp.int32), order)
     return (row | gained) & ~lost

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import jax.numpy as jnp
 from jaxtyping import Int32, UInt32
@@ -65,7 +66,7 @@ class LearningSettings:
             raise ValueError("; ".join(faults))
 
     def check_inputs(self, n_inputs: int) -> None:
-        """Refuse more weights than inputs.
+        """Refuse more weights than inputs; warn of more than half as many.
 
         Raises:
           ValueError: if a neuron would have more weights than inputs, or there are more
@@ -77,6 +78,12 @@ class LearningSettings:
             raise ValueError(
                 f"num_weights {self.num_weights} exceeds the {n_inputs} inputs of a neuron; "
                 "suggest_num_weights proposes a number"
+            )
+        if 2 * self.num_weights > n_inputs:
+            warnings.warn(
+                f"num_weights {self.num_weights} is more than half of the {n_inputs} inputs of a "
+                "neuron: any two neurons have many weights in common, and tell little apart",
+                stacklevel=4,
             )
 
 

@@ -311,6 +311,13 @@ def test_samples_that_cannot_be_learned_are_refused(x, labels, message):
     assert learner.state is None
 
 
+def test_too_many_weights_are_reported():
+    learner = make(num_weights=31)
+    with pytest.warns(UserWarning, match="num_weights 31 is more than half of the 60 inputs"):
+        learner.fit(SAMPLE, [0])
+    assert learner.weights.sum(1).tolist() == [31] * 6
+
+
 def test_a_refused_call_changes_nothing(noisy):
     learner = make()
     learner.fit(*noisy(9))
