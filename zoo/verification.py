@@ -307,7 +307,7 @@ def _read_pair(line: str, *, same: bool, where: str) -> tuple[tuple[str, int], t
     names, numbers = fields[::2], fields[1::2]
     good = len(fields) == 4 and (names[0] == names[1]) == same
     # A name is a folder; it must not lead out of the data set.
-    safe = all(name and pathlib.PurePath(name).name == name for name in names)
+    safe = all(pathlib.PurePath(name).name == name not in ("", ".", "..") for name in names)
     if not good or not safe or not all(number.isdecimal() for number in numbers):
         kind = "name, number, number" if same else "name, number, another name, number"
         raise ValueError(f"{where}: needs {kind}, separated by tabs, got {line!r}")

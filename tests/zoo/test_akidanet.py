@@ -117,13 +117,18 @@ def test_the_edge_heads_spikes_are_bounded_at_one():
     assert network.layers[0].max_activation == 6.0
 
 
-def test_the_ecg_form_has_the_published_size():
-    """Table 6 gives 1008.4 KB: a hidden layer of 512 and four rhythms in 4 bits."""
+def test_the_ecg_form_has_nearly_the_published_size():
+    """Table 6 gives 1008.4 KB, 10.4 less than PlantVillage: 34 classes behind 512 units fewer.
+
+    Their files hold thresholds and steps too, in a format that is not published; without a
+    hidden layer the difference would be 66 KB.
+    """
     programs = zoo.blank_model("akidanet_ecg").programs
     bits = sum(p.spec.n_weights(p.in_shape) * p.spec.weight_bits for p in programs)
     plant = zoo.blank_model("akidanet_plant_village").programs
     others = sum(p.spec.n_weights(p.in_shape) * p.spec.weight_bits for p in plant)
-    # Theirs differ by 1018.8 - 1008.4 KB, ours by the weights of 34 classes, 8.5 KB; the rest
-    # are the thresholds and steps of these classes in a format that is not published.
-    assert (others - bits) / 8 == 34 * 512 / 2
+    assert (others - bits) / 8 / 1024 == pytest.approx(1018.8 - 1008.4, abs=2)
+    plain = zoo.blank_model("akidanet", alpha=0.5, classes=4).programs
+    bits = sum(p.spec.n_weights(p.in_shape) * p.spec.weight_bits for p in plain)
+    assert (others - bits) / 8 / 1024 > 60
     assert programs[-1].spec.units == 4

@@ -222,9 +222,11 @@ def test_units_do_not_matter():
     np.testing.assert_array_equal(as_images(beats(12)), as_images(1000 * beats(12)))
 
 
-def test_silence_is_grey():
-    assert (as_images(np.zeros(3000)) == 128).all()
-    assert (as_spectrograms(np.zeros(3000)) == 0).all()
+@pytest.mark.parametrize("level", [0.0, 0.3, -5.0])
+def test_silence_is_grey(level):
+    flat = np.full(3000, level)
+    assert (as_images(flat) == 128).all()
+    assert (as_spectrograms(flat) == 0).all()
 
 
 def test_a_tone_is_a_line():

@@ -209,6 +209,38 @@ def test_stored_points(tmp_path):
         load_clouds("modelnet40-hdf5", points=91, data_dir=tmp_path)
 
 
+def test_stored_clouds_stand_upright(tmp_path):
+    """Stored with y upwards; the third coordinate is it here."""
+    h5py = pytest.importorskip("h5py", reason="extra data is not installed")
+    (tmp_path / "shape_names.txt").write_text("post\n")
+    post = np.random.default_rng(0).normal(size=(1, 90, 3)) * [0.1, 5, 0.2]
+    for side in ("train", "test"):
+        (tmp_path / f"{side}_files.txt").write_text(f"{side}0.h5\n")
+        with h5py.File(tmp_path / f"{side}0.h5", "w") as file:
+            file["data"], file["label"] = post.astype(np.float32), np.zeros((1, 1), np.uint8)
+    _, train, _ = load_clouds("modelnet40-hdf5", points=80, data_dir=tmp_path)
+    spread = train.points[0].std(0)
+    assert spread[2] > 10 * max(spread[:2])
+    # Turned, not mirrored: the handedness of three directions stays.
+    turn = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    assert np.linalg.det(turn) == 1
+    centred = post[0, :80] - post[0, :80].mean(0)
+    expected = centred @ turn.T
+    scale = np.linalg.norm(expected, axis=1).max()
+    # float32 coordinates of about 15 at most, some of them subtracted.
+    np.testing.assert_allclose(train.points[0] * scale, expected, atol=1e-4)
+
+
+def test_a_shape_that_occurs_twice_counts_once(tmp_path, rng):
+    boxes = [make_box(rng) for _ in range(10)]
+    write_voxels(tmp_path / "chair.npy.gz", boxes * 3)
+    write_voxels(tmp_path / "monitor.npy.gz", [make_box(rng) for _ in range(5)])
+    _, train, test = load_clouds("modelnet10-two", points=64, data_dir=tmp_path)
+    unique = len({box.tobytes() for box in boxes})
+    counts = np.bincount(train.labels) + np.bincount(test.labels)
+    assert counts[0] == unique
+
+
 def test_what_is_missing_or_unknown_is_named(tmp_path):
     for name in point_clouds.CLOUD_SETS:
         with pytest.raises(FileNotFoundError, match=f"data set '{name}'.*academic research only"):

@@ -56,8 +56,12 @@ def test_a_model_is_what_its_card_says(name):
     assert (len(content), hashlib.sha256(content).hexdigest()) == (card.size_bytes, card.sha256)
     assert not card.commit.endswith("-dirty")
     assert all(0 <= share <= 1 for share in card.sparsity.values())
-    zeros = np.zeros((1, *model.input_shape), np.uint8)
-    np.testing.assert_array_equal(model.forward(zeros, "dense"), model.forward(zeros, "event"))
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2**model.input_bits, (2, *model.input_shape)).astype(np.uint8)
+    x[rng.random(x.shape) < 0.5] = 0
+    dense = model.forward(x, "dense")
+    np.testing.assert_array_equal(model.forward(x, "event"), dense)
+    assert (dense[0] != dense[1]).any()
 
 
 @pytest.mark.parametrize("name", pretrained_names())

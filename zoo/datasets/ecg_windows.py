@@ -26,6 +26,7 @@ WINDOW_S = math.prod(IMAGE_SHAPE) / IMAGE_RATE_HZ
 SIZE = 64
 # Below: breathing and movement of the electrodes. Above: mains hum at 50 and 60 Hz.
 _BAND_HZ = (0.5, 40.0)
+_ROUNDING = 1e-9
 _BAND_ORDER = 2
 # The filter's transient of half a second, both ways.
 _SHORTEST = RATE_HZ
@@ -68,7 +69,10 @@ def clean(
     sections = scipy.signal.butter(_BAND_ORDER, band_hz, "bandpass", fs=RATE_HZ, output="sos")
     filtered = scipy.signal.sosfiltfilt(sections, signal.astype(np.float64))
     size = np.percentile(np.abs(filtered), _PERCENTILE)
-    return filtered / size if size > 0 else filtered
+    # What is left of a flat line is the rounding of its filter.
+    if size <= _ROUNDING * np.abs(signal).max():
+        return np.zeros_like(filtered)
+    return filtered / size
 
 
 def as_images(

@@ -262,7 +262,7 @@ def _from_stored(
                 if data.ndim != 3 or data.shape[2] != 3 or data.shape[1] < points:
                     raise ValueError(f"{path}: data must be (n, {points} or more, 3), "
                                      f"got {data.shape}")  # fmt: skip
-                upright = data[:, :points][..., [0, 2, 1]] * np.float32([1, -1, 1])
+                upright = data[:, :points][..., [0, 2, 1]] * np.asarray([1, -1, 1], np.float32)
                 clouds.append(np.stack([normalize(cloud) for cloud in upright]))
                 labels.append(np.asarray(label, np.int32).reshape(-1))
         found = np.concatenate(labels)

@@ -1,4 +1,4 @@
-"""Mean average precision, by the COCO and by the VOC 2007 rule, computed by pycocotools.
+"""Mean average precision by COCO, and over the 11 recalls of VOC 2007, by pycocotools.
 
 Needs the extra "detection" of the package.
 """
@@ -47,8 +47,10 @@ def mean_average_precision(
 
     Returns:
       "map", by COCO: the mean over ten overlaps from 0.5 to 0.95 and 101 recalls; "map_50",
-      the same for overlap 0.5; "map_voc": overlap 0.5, 11 recalls, the rule of VOC 2007 (whose
-      own program counts pixels from edge to edge and adds one to each side).
+      the same for overlap 0.5; "map_voc": overlap 0.5, 11 recalls, as VOC 2007, but with COCO's
+      matching: a detection takes the best true box that is still free, where VOC's program
+      takes the best of all and counts an error if it is taken; a box that is ignored excuses
+      one detection, there all of them. Nor does it add one pixel to each side.
 
     Raises:
       ValueError: if numbers of images differ, a class is unknown, or nothing is to be found.
