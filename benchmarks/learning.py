@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from akida_jax import learning
-from akida_jax.learning.rule import ONE, draw_order
+from akida_jax.learning.planes import draw_order
+from akida_jax.learning.rule import ONE
 from benchmarks.timing import measure_in_turns, write_result
 
 EPISODES = 1000

@@ -14,8 +14,10 @@ FILTERS = {
     "akida_small": (32, 64, 64, 128, 128),
 }
 HEAD_FILTERS = 256
-SPIKES = 1024
-"""One-bit values of the edge head. A choice of this project."""
+EDGE_HALVINGS = 3
+SPIKES = 256
+"""One-bit values of the edge head at each place of its map, which is 4x4 for inputs of 32x32. A
+choice of this project: of a map pooled to one place, new classes are told apart less well."""
 EVENT_BITS = 4
 
 INPUT_SHAPE: Shape = (32, 32, 10)
@@ -52,8 +54,9 @@ def dvs_edge_layers(
 ) -> list[InputData | Layer]:
     """Return the network with a head whose last layer can learn on the chip.
 
-    The separable layer gives ``spikes`` one-bit values; the classifier behind it, 2 bits
-    while training, is what learning replaces on the chip. Such a head is published for
+    Three pooled convolutions, the last convolution without its pooling, and a separable layer
+    that gives ``spikes`` one-bit values at each place of the map; the classifier behind it,
+    2 bits while training, is what learning replaces on the chip. Such a head is published for
     AkidaNet only; this one follows it.
 
     Args:
@@ -62,9 +65,11 @@ def dvs_edge_layers(
       classes: units of the classifier.
       spikes: filters of the separable layer.
     """
-    *body, _, _ = dvs_layers(name, input_shape=input_shape)
+    filters = FILTERS[name]
     return [
-        *body,
+        InputData(input_shape=input_shape, input_bits=EVENT_BITS),
+        *(Conv(filters=n, kernel_size=3, pool="max") for n in filters[:EDGE_HALVINGS]),
+        Conv(filters=filters[-1], kernel_size=3),
         SeparableConv(filters=spikes, kernel_size=3, name="spike_generator"),
         Dense(units=classes, activation=False, name="classifier"),
     ]

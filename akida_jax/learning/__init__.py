@@ -1,19 +1,18 @@
 """On-chip learning: the last layer learns new classes from a few samples.
 
-`rule` is what happens at one sample, in integers; `states` what learning begins with;
-`learner` what users call.
+`rule` is what happens at one sample, in integers; `planes` how it counts and chooses inputs;
+`states` what learning begins with; `learner` what users call.
 """
 
 from akida_jax.learning.files import LearnerFileError
 from akida_jax.learning.learner import EdgeLearner, LearningStatistics, suggest_num_weights
+from akida_jax.learning.planes import pack, unpack
 from akida_jax.learning.rule import (
     UNLABELLED,
     LearningState,
     learn,
     learn_stream,
-    pack,
     potentials,
-    unpack,
 )
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
 

@@ -25,7 +25,7 @@ from akida_jax.archives import (
     unpack,
     write_archive,
 )
-from akida_jax.learning import rule
+from akida_jax.learning import planes
 from akida_jax.learning.rule import ONE, LearningState
 from akida_jax.learning.states import LearningSettings, first_rule, neuron_classes
 from akida_jax.quant.architecture import Shape
@@ -77,7 +77,7 @@ def write_learner(
 def _arrays(input_shape: Shape | None, state: LearningState | None) -> dict[str, np.ndarray]:
     if state is None or input_shape is None:
         return {}
-    weights = rule.unpack(jnp.moveaxis(state.weights, 1, 0), int(np.prod(input_shape)))
+    weights = planes.unpack(jnp.moveaxis(state.weights, 1, 0), int(np.prod(input_shape)))
     counts = {name: np.asarray(getattr(state, name)) for name in _COUNTS}
     return {"weights": np.asarray(weights).T, **counts}
 
@@ -123,7 +123,7 @@ def _build(
         raise ArchiveError(f"the description is not valid: {error}") from error
     _check(arrays, settings)
     state = LearningState(
-        weights=rule.pack(jnp.asarray(arrays["weights"].T.astype(np.uint8))).T,
+        weights=planes.pack(jnp.asarray(arrays["weights"].T.astype(np.uint8))).T,
         plasticity=jnp.asarray(arrays["plasticity"].astype(np.uint32)),
         threshold=jnp.asarray(arrays["threshold"]),
         classes=neuron_classes(settings, range(settings.num_classes)),

@@ -14,15 +14,8 @@ from numpy.typing import ArrayLike
 
 from akida_jax.layers import FullyConnected, InputData
 from akida_jax.learning.files import read_learner, write_learner
-from akida_jax.learning.rule import (
-    ONE,
-    UNLABELLED,
-    LearningState,
-    learn_stream,
-    pack,
-    potentials,
-    unpack,
-)
+from akida_jax.learning.planes import pack, unpack
+from akida_jax.learning.rule import ONE, UNLABELLED, LearningState, learn_stream, potentials
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
 from akida_jax.model import Inputs, Model
 from akida_jax.quant.architecture import Shape

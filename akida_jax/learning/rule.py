@@ -8,14 +8,17 @@ weights before and after. A sample, a set of inputs that spike, is learned by on
    that meet a weight of 1. Neurons that never learned go before those that have, unless one
    of these recognises the sample (`Rule.competition`).
 2. The winner moves weights from silent inputs to active ones that it has no weight on. How
-   many follows from its plasticity; which ones, a hash of seed, neuron and input decides.
+   many follows from its plasticity. It takes first the inputs that most other neurons of its
+   class have learned, and gives up first those that fewest have; among equals a hash of seed,
+   neuron and input decides.
 3. Its plasticity falls, down to a floor. Its threshold becomes the potential it now has.
 
 Sources: Thorpe, Masquelier, Martin, Yousefzadeh, Linares-Barranco, patent application
 WO 2018/091706 (potential as the number of common events, a neuron's events are swapped for
 those of the input, their number stays); Yousefzadeh et al., doi:10.3389/fnins.2018.00665 (1-bit
 weights changed at random instead of a little); Masquelier and Thorpe,
-doi:10.1371/journal.pcbi.0030031 (the first to fire learns and keeps others from learning).
+doi:10.1371/journal.pcbi.0030031 (the first to fire learns and keeps others from learning). What
+the other neurons of the class do to the choice is our own.
 
 Weights and spikes are packed, 32 to a word. All is integer arithmetic, the same on every
 device: int32 and uint32, fixed point with 16 fraction bits.
@@ -25,21 +28,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Int32, UInt8, UInt32
+from jaxtyping import Array, Bool, Int32, UInt32
+
+from akida_jax.learning.planes import add_up, choose_largest, count_ones, draw_planes, pack
 
 FRACTION_BITS = 16
 ONE = 2**FRACTION_BITS
 """Fixed-point 1.0 of plasticities and of the competition."""
 UNLABELLED = -1
 """Label of a sample for which all neurons compete."""
-WORD = 32
 _RECOGNISED, _FRESH = 2, 1
 _TIER = 2**20
 _HALF = 2 ** (FRACTION_BITS - 1)
-_GOLDEN = 0x9E3779B9
-_N_DRAWN = 12
-"""Drawn bits by which inputs are chosen; where they are equal their number decides."""
 
 
 class Rule(NamedTuple):
@@ -64,7 +64,7 @@ class LearningState(NamedTuple):
     is several times quicker on a CPU than `jax.vmap`, which works as well.
 
     Attributes:
-      weights: packed, see `pack`; each row holds the same number of ones for ever.
+      weights: packed, see `planes.pack`; each row holds the same number of ones for ever.
       plasticity: share of the weights on silent inputs that a neuron moves, fixed point
         with 16 fraction bits.
       threshold: potential of a neuron right after it last learned; 0 if it never has.
@@ -83,27 +83,6 @@ class LearningState(NamedTuple):
     rule: Rule
 
 
-def pack(bits: UInt8[Array, "inputs ..."]) -> UInt32[Array, "words ..."]:
-    """Return bits 32 to a word, the first in the lowest place, the last word filled up with 0.
-
-    Args:
-      bits: 0 or 1; inputs along the first axis.
-    """
-    padded = jnp.pad(bits, [(0, -len(bits) % WORD)] + [(0, 0)] * (bits.ndim - 1))
-    words = padded.reshape(-1, WORD, *bits.shape[1:]).astype(jnp.uint32)
-    return jnp.sum(words << _places(bits.ndim), 1, dtype=jnp.uint32)
-
-
-def unpack(words: UInt32[Array, "words ..."], n_inputs: int) -> UInt8[Array, "inputs ..."]:
-    """Return the bits of packed words, the inverse of `pack`."""
-    bits = (words[:, None] >> _places(words.ndim)) & jnp.uint32(1)
-    return bits.reshape(-1, *words.shape[1:])[:n_inputs].astype(jnp.uint8)
-
-
-def _places(ndim: int) -> UInt32[Array, "places ..."]:
-    return jnp.arange(WORD, dtype=jnp.uint32).reshape(-1, *[1] * (ndim - 1))
-
-
 def draw_weights(
     seed: UInt32[Array, "..."], neurons: range, n_inputs: int, num_weights: int
 ) -> UInt32[Array, "neurons words ..."]:
@@ -120,8 +99,8 @@ def draw_weights(
     count = jnp.full(seed.shape, num_weights, jnp.int32)
 
     def draw(neuron: Array) -> Array:
-        order = _order(seed, neuron, jnp.zeros_like(seed), len(every))
-        return _choose(every[None], count, order)[0]
+        numbers = draw_planes(seed, neuron, jnp.zeros_like(seed), len(every))
+        return choose_largest(every[None], count, numbers[:, None])[0]
 
     return jax.lax.map(draw, jnp.arange(neurons.start, neurons.stop, dtype=jnp.uint32))
 
@@ -130,7 +109,7 @@ def potentials(
     weights: UInt32[Array, "neurons words ..."], spikes: UInt32[Array, "words ..."]
 ) -> Int32[Array, "neurons ..."]:
     """Return how many active inputs meet a weight of 1, for each neuron."""
-    return _count(weights & spikes, 1)
+    return count_ones(weights & spikes, 1)
 
 
 def learn(
@@ -140,7 +119,7 @@ def learn(
 
     Args:
       state: before.
-      spikes: packed, see `pack`.
+      spikes: packed, see `planes.pack`.
       label: class whose neurons compete; `UNLABELLED` for all neurons.
 
     Returns:
@@ -155,9 +134,9 @@ def learn(
     changes = (score.max(0) >= 0) & (plasticity > 0) & (spikes > 0).any(0)
     row = _pick(state.weights, is_winner[:, None])
     count = _pick(state.learned, is_winner) + 1
-    order = _order(state.seed, winner.astype(jnp.uint32), count, len(row))
-    row = _move(row, spikes, plasticity, order)
-    reached = jnp.maximum(_count(row & spikes, 0), jnp.int32(1))
+    drawn = draw_planes(state.seed, winner.astype(jnp.uint32), count, len(row))
+    row = _move(row, spikes, plasticity, _support(state, is_winner), drawn)
+    reached = jnp.maximum(count_ones(row & spikes, 0), jnp.int32(1))
     lower = jnp.maximum(plasticity, state.rule.decay) - state.rule.decay
     lower = jnp.maximum(lower, state.rule.min_plasticity)
     learns = is_winner & changes
@@ -176,7 +155,7 @@ def learn_stream(
 
     Args:
       state: before.
-      spikes: packed, see `pack`.
+      spikes: packed, see `planes.pack`.
       labels: as of `learn`.
 
     Returns:
@@ -205,106 +184,31 @@ def _pick(values: Array, is_winner: Array) -> Array:
     return jnp.sum(jnp.where(is_winner, values, zero), 0, dtype=values.dtype)
 
 
+def _support(
+    state: LearningState, is_winner: Bool[Array, "neurons ..."]
+) -> UInt32[Array, "planes words ..."]:
+    """Return how many others of the winner's class have learned a weight on each input."""
+    mates = (state.classes == _pick(state.classes, is_winner)) & (state.threshold > 0)
+    return add_up(jnp.where((mates & ~is_winner)[:, None], state.weights, jnp.uint32(0)))
+
+
 def _move(
     row: UInt32[Array, "words ..."],
     spikes: UInt32[Array, "words ..."],
     plasticity: UInt32[Array, "..."],
-    order: UInt32[Array, "planes words ..."],
+    support: UInt32[Array, "planes words ..."],
+    drawn: UInt32[Array, "planes words ..."],
 ) -> UInt32[Array, "words ..."]:
     """Return a neuron's weights, some of them moved from silent inputs to active ones."""
     gains_and_losses = jnp.stack([spikes & ~row, row & ~spikes])
-    movable = _count(gains_and_losses, 1).min(0).astype(jnp.uint32)
+    movable = count_ones(gains_and_losses, 1).min(0).astype(jnp.uint32)
     # Rounded to nearest, half up. Gains and losses are different inputs, so the smaller set is
     # at most half of them, and the product below 2**16 * 2**15.
     count = (plasticity * movable + jnp.uint32(_HALF)) >> FRACTION_BITS
-    gained, lost = _choose(gains_and_losses, count.astype(jnp.int32), order)
+    gained, lost = choose_largest(
+        gains_and_losses,
+        count.astype(jnp.int32),
+        jnp.stack([support, ~support], 1),
+        drawn[:, None],
+    )
     return (row | gained) & ~lost
-
-
-def _count(words: UInt32[Array, "..."], axis: int) -> Int32[Array, "..."]:
-    """Return the number of ones along an axis of words."""
-    return jnp.sum(jax.lax.population_count(words).astype(jnp.int32), axis, dtype=jnp.int32)
-
-
-def _order(
-    seed: UInt32[Array, "..."],
-    neuron: UInt32[Array, "..."],
-    count: UInt32[Array, "..."],
-    n_words: int,
-) -> UInt32[Array, "planes words ..."]:
-    """Return the order in which inputs are chosen, as planes of bits, the highest first.
-
-    The bits of an input in all planes are its key, all keys differ: drawn bits, then those
-    of the input's own number.
-    """
-    start = _mix(_mix(_mix(seed) + neuron * jnp.uint32(_GOLDEN)) + count)
-    one = [1] * seed.ndim
-    place = jnp.arange(_N_DRAWN * n_words, dtype=jnp.uint32).reshape(_N_DRAWN, n_words, *one)
-    drawn = _mix(start + place * jnp.uint32(_GOLDEN))
-    number = jnp.asarray(_index_planes(n_words)).reshape(-1, n_words, *one)
-    return jnp.concatenate([drawn, jnp.broadcast_to(number, (len(number), *drawn.shape[1:]))])
-
-
-def draw_order(
-    seed: UInt32[Array, ""], neuron: UInt32[Array, ""], count: UInt32[Array, ""], n_inputs: int
-) -> Int32[Array, " inputs"]:
-    """Return the place of each input in the order in which a neuron chooses them.
-
-    Learning needs no sort and does not call it; it shows what the planes stand for.
-
-    Args:
-      seed: of the learner.
-      neuron: its number.
-      count: which sample it learns, from 1; 0 for its first weights.
-      n_inputs: inputs of a neuron.
-    """
-    planes = _order(seed, neuron, count, -(-n_inputs // WORD))
-    bits = jax.vmap(lambda words: unpack(words, n_inputs))(planes)
-    # Keys hold more than 32 bits: sort by the lowest plane first, each sort keeping the last.
-    ranked = jnp.lexsort(1 - bits[::-1].astype(jnp.int32))
-    return jnp.zeros(n_inputs, jnp.int32).at[ranked].set(jnp.arange(n_inputs, dtype=jnp.int32))
-
-
-def _index_planes(n_words: int) -> UInt32[np.ndarray, "planes words"]:
-    """Return the bits of every input's number, the highest first."""
-    number = np.arange(n_words * WORD, dtype=np.uint64).reshape(n_words, WORD)
-    weight = np.uint64(1) << np.arange(WORD, dtype=np.uint64)
-    n_planes = int(number.max()).bit_length()
-    planes = [((number >> np.uint64(bit) & np.uint64(1)) * weight).sum(1)
-              for bit in reversed(range(n_planes))]  # fmt: skip
-    return np.stack(planes).astype(np.uint32)
-
-
-def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """Return a bijective hash: the finalizer of MurmurHash3 (Appleby, public domain)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
-
-
-def _choose(
-    candidates: UInt32[Array, "sets words ..."],
-    count: Int32[Array, "..."],
-    order: UInt32[Array, "planes words ..."],
-) -> UInt32[Array, "sets words ..."]:
-    """Return from each set the candidates with the largest keys, so many.
-
-    Plane by plane: those with a 1 are all taken if they are not too many; else the others
-    are dropped. That needs no sort.
-    """
-
-    def decide(
-        state: tuple[Array, Array, Array], plane: UInt32[Array, "words ..."]
-    ) -> tuple[tuple[Array, Array, Array], None]:
-        taken, candidates, missing = state
-        ones = candidates & plane
-        n_ones = _count(ones, 1)[:, None]
-        fit = n_ones <= missing
-        taken = jnp.where(fit, taken | ones, taken)
-        candidates = jnp.where(fit, candidates & ~plane, ones)
-        return (taken, candidates, jnp.where(fit, missing - n_ones, missing)), None
-
-    missing = jnp.broadcast_to(count, (len(candidates), 1, *count.shape))
-    start = (jnp.zeros_like(candidates), candidates, missing)
-    (taken, last, missing), _ = jax.lax.scan(decide, start, order)
-    return jnp.where(missing > 0, taken | last, taken)

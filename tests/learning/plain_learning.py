@@ -67,8 +67,14 @@ class PlainLearner:
         order = keys(self.seed, winner, self.learned[winner], len(row))
         gains = [i for i in active if not row[i]]
         losses = [i for i, weight in enumerate(row) if weight and i not in active]
-        gains.sort(key=order.__getitem__, reverse=True)
-        losses.sort(key=order.__getitem__, reverse=True)
+        mates = [
+            j
+            for j, threshold in enumerate(self.threshold)
+            if threshold and j != winner and self.classes[j] == self.classes[winner]
+        ]
+        support = [sum(self.weights[j][i] for j in mates) for i in range(len(row))]
+        gains.sort(key=lambda i: (support[i], order[i]), reverse=True)
+        losses.sort(key=lambda i: (-support[i], order[i]), reverse=True)
         movable = min(len(gains), len(losses))
         count = (self.plasticity[winner] * movable + ONE // 2) // ONE
         for gained, lost in zip(gains[:count], losses[:count], strict=True):

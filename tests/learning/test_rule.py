@@ -16,7 +16,8 @@ from akida_jax.learning import (
     potentials,
     unpack,
 )
-from akida_jax.learning.rule import ONE, draw_order
+from akida_jax.learning.planes import draw_order
+from akida_jax.learning.rule import ONE
 from tests.learning.plain_learning import PlainLearner, first_weights, keys
 
 pytestmark = pytest.mark.integers
@@ -181,6 +182,37 @@ def test_at_full_plasticity_the_first_sample_is_learned_whole(rng):
         x = samples(rng, 1, density)[0]
         after, winner = LEARN(begin(), packed(x[None])[0], jnp.int32(2))
         assert int(after.threshold[winner]) == min(12, int(x.sum()))
+
+
+def sample_of(*inputs):
+    x = np.zeros(N_INPUTS, np.uint8)
+    x[list(inputs)] = 1
+    return packed(x[None])[0]
+
+
+def test_what_class_mates_have_learned_is_taken_first():
+    state = begin(num_weights=6, num_classes=2, neurons_per_class=3)
+    common, other = range(6), range(10, 16)
+    for _ in range(2):
+        state, _ = LEARN(state, sample_of(*common), jnp.int32(0))
+    state, _ = LEARN(state, sample_of(*other), jnp.int32(1))
+    # More active inputs than weights; those that it has weights on already would keep them.
+    (fresh,) = np.flatnonzero(np.asarray(state.learned[:3]) == 0)
+    free = np.flatnonzero(bits(state)[fresh] == 0)
+    state, winner = LEARN(state, sample_of(*common, *free), jnp.int32(0))
+    assert winner == fresh
+    assert np.flatnonzero(bits(state)[fresh]).tolist() == list(common)
+
+
+def test_what_no_class_mate_has_learned_is_given_up_first():
+    state = begin(num_weights=6, num_classes=2, neurons_per_class=2)
+    state, _ = LEARN(state, sample_of(0, 1, 2, 3, 4, 5), jnp.int32(0))
+    state, _ = LEARN(state, sample_of(0, 1, 2, 3, 4, 30), jnp.int32(0))
+    state, _ = LEARN(state, sample_of(4, 6, 7, 8, 9, 10), jnp.int32(1))
+    # Both have a potential of 4 and gain input 40.
+    state, winner = LEARN(state, sample_of(0, 1, 2, 3, 40), jnp.int32(0))
+    assert winner == 0
+    assert np.flatnonzero(bits(state)[0]).tolist() == [0, 1, 2, 3, 4, 40]
 
 
 def test_neurons_that_never_learned_go_first(rng):
