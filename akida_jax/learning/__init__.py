@@ -10,6 +10,7 @@ from akida_jax.learning.planes import pack, unpack
 from akida_jax.learning.rule import (
     UNLABELLED,
     LearningState,
+    count_swaps,
     learn,
     learn_stream,
     potentials,
@@ -24,6 +25,7 @@ __all__ = [
     "LearningState",
     "LearningStatistics",
     "add_neurons",
+    "count_swaps",
     "first_state",
     "learn",
     "learn_stream",

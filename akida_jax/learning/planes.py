@@ -37,8 +37,8 @@ def _places(ndim: int) -> UInt32[Array, "places ..."]:
     return jnp.arange(WORD, dtype=jnp.uint32).reshape(-1, *[1] * (ndim - 1))
 
 
-def count_ones(words: UInt32[Array, "..."], axis: int) -> Int32[Array, "..."]:
-    """Return the number of ones along an axis of words."""
+def count_ones(words: UInt32[Array, "..."], axis: int | tuple[int, ...]) -> Int32[Array, "..."]:
+    """Return the number of ones along an axis of words, or several."""
     return jnp.sum(jax.lax.population_count(words).astype(jnp.int32), axis, dtype=jnp.int32)
 
 

@@ -164,6 +164,11 @@ def learn_stream(
     return jax.lax.scan(lambda state, sample: learn(state, *sample), state, (spikes, labels))
 
 
+def count_swaps(before: LearningState, after: LearningState) -> Int32[Array, "..."]:
+    """Return how many weights moved from one state to the next, over all neurons."""
+    return count_ones(after.weights & ~before.weights, (0, 1))
+
+
 def _score(
     state: LearningState, potential: Int32[Array, "neurons ..."], label: Int32[Array, "..."]
 ) -> Int32[Array, "neurons ..."]:

@@ -9,6 +9,7 @@ from akida_jax.learning import (
     UNLABELLED,
     LearningSettings,
     add_neurons,
+    count_swaps,
     first_state,
     learn,
     learn_stream,
@@ -236,6 +237,20 @@ def test_weights_are_moved_as_the_plasticity_says():
     after, _ = LEARN(state, packed(silent[None])[0], jnp.int32(0))
     assert potentials(after.weights, packed(silent[None])[0]).tolist() == [3]
     assert after.plasticity[0] == max(ONE // 4 - ONE // 16, int(state.rule.min_plasticity))
+
+
+def test_swaps_are_counted(rng):
+    seeds = jnp.arange(3, dtype=jnp.uint32)
+    first = first_state(settings(), N_INPUTS, seeds)
+    state, _ = LEARN(
+        first, jnp.tile(packed(samples(rng, 1))[0][:, None], 3), jnp.zeros(3, jnp.int32)
+    )
+    before, after = (np.asarray(unpack(jnp.moveaxis(s.weights, 1, 0), N_INPUTS))
+                     for s in (first, state))  # fmt: skip
+    moved = ((after == 1) & (before == 0)).sum((0, 1))
+    assert (moved > 0).all()
+    np.testing.assert_array_equal(count_swaps(first, state), moved)
+    np.testing.assert_array_equal(count_swaps(first, first), 0)
 
 
 def test_new_neurons_leave_the_old_ones_alone(rng):
