@@ -127,6 +127,23 @@ class Model:
             merged[name] = {**merged.get(name, {}), **_check_mapping(layer, f"layer {name!r}")}
         return Model(self.layers, merged, registers=self.registers)
 
+    def up_to(self, name: str) -> "Model":
+        """Return the model whose last layer is the one of that name.
+
+        ``model.up_to("spike_generator")`` is a network without its classifier: what an
+        `EdgeLearner` learns from and is attached to.
+
+        Raises:
+          ValueError: if there is no such layer.
+          ModelError: if the layer is the input alone.
+        """
+        names = [str(spec.name) for spec in self.layers]
+        if name not in names:
+            raise ValueError(f"no layer {name!r}; the layers are {', '.join(names)}")
+        kept = names[: names.index(name) + 1]
+        variables = {layer: values for layer, values in self._variables.items() if layer in kept}
+        return Model(self.layers[: len(kept)], variables, registers=self.registers)
+
     def forward(self, x: Inputs, executor: str = "auto") -> np.ndarray:
         """Return the last layer's integers, (n, h, w, c).
 

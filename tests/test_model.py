@@ -60,6 +60,17 @@ def test_with_variables_returns_a_new_model_and_keeps_the_rest(tiny):
     assert model.variables["head"]["threshold"].tolist() == [7, 7, 7]
 
 
+def test_up_to_a_layer(model, rng):
+    x = random_inputs(rng, model.input_shape, 255)[:2]
+    between, _, _ = expect(model, x)
+    shorter = model.up_to("separable_2")
+    assert shorter.layers == model.layers[:3]
+    np.testing.assert_array_equal(shorter.forward(x), between[2])
+    assert model.up_to(model.layers[-1].name).layers == model.layers
+    with pytest.raises(ValueError, match="no layer 'head'; the layers are conv_0, "):
+        model.up_to("head")
+
+
 def test_steps_are_truncated_to_sixteenths(tiny):
     step = np.array([1.99, 0.0625, 1000.03], np.float32)
     model = tiny.with_variables({"head": {"step": step}})

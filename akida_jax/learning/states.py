@@ -4,6 +4,7 @@ import dataclasses
 import math
 import warnings
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Int32, UInt32
 
@@ -150,6 +151,9 @@ def add_neurons(
     )
 
 
+_draw_weights = jax.jit(draw_weights, static_argnums=(1, 2))
+
+
 def _neurons(
     settings: LearningSettings,
     n_inputs: int,
@@ -163,7 +167,7 @@ def _neurons(
     shape = (len(numbers), *seed.shape)
     plasticity = to_fixed_point(settings.initial_plasticity)
     return LearningState(
-        weights=draw_weights(seed, numbers, n_inputs, settings.num_weights),
+        weights=_draw_weights(seed, numbers, n_inputs, settings.num_weights),
         plasticity=jnp.full(shape, plasticity, jnp.uint32),
         threshold=jnp.zeros(shape, jnp.int32),
         classes=jnp.broadcast_to(of_class.reshape(-1, *[1] * seed.ndim), shape),
