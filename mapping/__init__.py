@@ -8,6 +8,7 @@ from akida_jax.mapping.cost import Cost, LayerCost, estimate
 from akida_jax.mapping.devices import AKD1000, AKD1500, DEVICES, Device, Fact, mesh
 from akida_jax.mapping.firing import output_sparsity
 from akida_jax.mapping.law import Law, Work
+from akida_jax.mapping.learning_cost import LearningCost, estimate_learning
 from akida_jax.mapping.placement import MODES, LayerPlacement, Mode, Placement, place
 from akida_jax.mapping.splits import Split
 
@@ -22,6 +23,7 @@ __all__ = [
     "Law",
     "LayerCost",
     "LayerPlacement",
+    "LearningCost",
     "MappingError",
     "Mode",
     "Placement",
@@ -29,6 +31,7 @@ __all__ = [
     "Work",
     "check",
     "estimate",
+    "estimate_learning",
     "mesh",
     "output_sparsity",
     "place",
