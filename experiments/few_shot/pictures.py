@@ -1,0 +1,145 @@
+"""Pictures of few-shot learning, drawn from the result's JSON alone.
+
+python -m experiments.few_shot.pictures RESULT.json FOLDER
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.few_shot.measurements import RULE
+from experiments.few_shot.sweeps import of_weights
+from experiments.records.pictures import save_figure
+
+_GREEN = "#1b7837"
+_OTHERS = ("#762a83", "#2166ac", "#b35806")
+
+
+def draw(result: dict, folder: Path) -> None:
+    """Draw all pictures of a result."""
+    save_figure(draw_methods(result), folder / "methods.png")
+    save_figure(draw_curves(result), folder / "curves.png")
+    save_figure(draw_ablation(result), folder / "ablation.png")
+
+
+def draw_methods(result: dict) -> Figure:
+    """Draw each method's accuracy against the samples of each class."""
+    figure = Figure(figsize=(6.4, 3.8))
+    axis = figure.subplots()
+    rows = result["few_shot"]
+    names = list(next(iter(rows.values()))["accuracy"])
+    width = 0.8 / len(names)
+    lowest = 100.0
+    for i, (name, colour) in enumerate(zip(names, (_GREEN, *_OTHERS), strict=True)):
+        values = [row["accuracy"][name] for row in rows.values()]
+        means = [value["mean"] for value in values]
+        lowest = min(lowest, *means)
+        places = [place + (i - (len(names) - 1) / 2) * width for place in range(len(rows))]
+        axis.bar(places, means, width, yerr=[value["interval"] for value in values],
+                 color=colour, label=name, error_kw={"lw": 1})  # fmt: skip
+        for place, mean in zip(places, means, strict=True):
+            axis.text(place, mean + 0.8, f"{mean:.1f}", ha="center", fontsize=7)
+    axis.set_ylim(max(0, lowest - 15), 104)
+    axis.set_xticks(range(len(rows)), [f"{shots}-shot" for shots in rows])
+    axis.set_ylabel(f"accuracy of {len(result['new_names'])} new classes, %")
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    episodes = next(iter(rows.values()))["episodes"]
+    axis.set_title(f"{result['title']}\nsame 1-bit spikes, {episodes:,} episodes", fontsize=10)
+    return figure
+
+
+def _draw_line(axis: Axes, x: Sequence[float], rows: Sequence[dict], **form: object) -> None:
+    y, error = [row["mean"] for row in rows], [row["interval"] for row in rows]
+    axis.errorbar(x, y, error, marker="o", ms=3, lw=1.2, capsize=2, **form)  # type: ignore[arg-type]
+
+
+def draw_curves(result: dict) -> Figure:
+    """Draw accuracy against neurons per class and against weights, few samples and many."""
+    sweeps, chosen = result["sweeps"], result["spikes"]["num_weights"]
+    rows = sweeps["curves"]
+    figure = Figure(figsize=(12, 3.8))
+    by_neurons, by_weights, by_many = figure.subplots(1, 3)
+    weights = sorted({row["num_weights"] for row in rows})
+    colours = colormaps["viridis"]
+    for i, number in enumerate(weights):
+        mine = of_weights(rows, number)
+        shade = colours(0.9 * i / max(1, len(weights) - 1))
+        label = f"{number} ({mine[0]['surplus']:g} x)"
+        _draw_line(by_neurons, [row["neurons_per_class"] for row in mine], mine, color=shade,
+                   label=label, alpha=1 if number == chosen else 0.6)  # fmt: skip
+    knee = sweeps["knee"]
+    by_neurons.axvline(knee, color="#999999", ls="--", lw=1)
+    by_neurons.text(knee, by_neurons.get_ylim()[0], f" knee {knee}", fontsize=8, va="bottom")
+    _label(by_neurons, "neurons per class", "weights (x active inputs)")
+    by_neurons.set_xscale("log")
+    neurons = sorted({row["neurons_per_class"] for row in rows})
+    by_neurons.set_xticks(neurons, [str(n) for n in neurons])
+    by_neurons.minorticks_off()
+    for i, number in enumerate(neurons):
+        mine = [row for row in rows if row["neurons_per_class"] == number]
+        shade = colours(0.9 * i / max(1, len(neurons) - 1))
+        x = [row["num_weights"] for row in mine]
+        _draw_line(by_weights, x, mine, color=shade, label=str(number))
+    by_weights.axvline(chosen, color="#999999", ls="--", lw=1)
+    _label(by_weights, "num_weights", "neurons per class")
+    many = sweeps["many"]["curve"]
+    _draw_line(by_many, [row["neurons_per_class"] for row in many], many, color=_GREEN)
+    by_many.set_xscale("log")
+    numbers = [row["neurons_per_class"] for row in many]
+    by_many.set_xticks(numbers, [str(n) for n in numbers])
+    by_many.minorticks_off()
+    _label(by_many, "neurons per class", "")
+    titles = (f"{sweeps['shots']} samples a class", f"{sweeps['shots']} samples a class",
+              f"{sweeps['many']['shots']} samples a class, {chosen} weights")  # fmt: skip
+    for axis, title in zip((by_neurons, by_weights, by_many), titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    figure.suptitle(f"{result['title']}; {sweeps['episodes']} episodes, at the right "
+                    f"{sweeps['many']['episodes']}", fontsize=10)  # fmt: skip
+    figure.tight_layout()
+    return figure
+
+
+def _label(axis: Axes, x: str, legend: str) -> None:
+    axis.set_xlabel(x)
+    axis.set_ylabel("accuracy, %")
+    axis.grid(alpha=0.3)
+    if legend:
+        axis.legend(title=legend, fontsize=7, title_fontsize=7)
+
+
+def draw_ablation(result: dict) -> Figure:
+    """Draw accuracy against each other setting, the rest as they are."""
+    rows = result["sweeps"]["ablation"]
+    names = list(dict.fromkeys(row["setting"] for row in rows))
+    neurons = sorted({row["neurons_per_class"] for row in rows})
+    figure = Figure(figsize=(3 * len(names), 3.2))
+    axes = figure.subplots(1, len(names), sharey=True)
+    for axis, name in zip(axes, names, strict=True):
+        for number, colour in zip(neurons, (_OTHERS[0], _GREEN), strict=False):
+            mine = [row for row in rows
+                    if row["setting"] == name and row["neurons_per_class"] == number]  # fmt: skip
+            _draw_line(axis, [row["value"] for row in mine], mine, color=colour, label=str(number))
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy, %")
+    axes[0].legend(title="neurons per class", fontsize=7, title_fontsize=7)
+    figure.suptitle(f"{result['title']}: {RULE}, {result['sweeps']['shots']} samples a class, one "
+                    "setting changed at a time", fontsize=10)  # fmt: skip
+    figure.tight_layout()
+    return figure
+
+
+def main(source: Path, folder: Path) -> None:
+    """Draw the pictures of one result again."""
+    draw(json.loads(source.read_text()), folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
