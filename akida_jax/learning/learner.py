@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -287,7 +288,7 @@ class EdgeLearner:
         if self.input_shape is not None and shape != self.input_shape:
             raise ValueError(f"samples must have the shape {self.input_shape} of those learned "
                              f"before, got {shape}")  # fmt: skip
-        return array.reshape(len(array), -1), shape
+        return array.reshape(len(array), math.prod(shape)), shape
 
     def _check_labels(self, labels: ArrayLike | None, n: int) -> Int32[np.ndarray, " n"]:
         if labels is None:
@@ -313,8 +314,10 @@ def suggest_num_weights(model: Model, x: Inputs) -> int:
       x: inputs, as many kinds as will be learned.
 
     Raises:
-      ValueError: if its outputs are not 0 and 1, or all are 0.
+      ValueError: if there is no input, or the outputs are not 0 and 1, or all are 0.
     """
+    if not len(x):
+        raise ValueError("suggest_num_weights needs at least one input, got none")
     spikes = np.asarray(model.forward(x))
     if spikes.max(initial=0) > 1 or spikes.min(initial=0) < 0:
         raise ValueError(f"layer {model.layers[-1].name!r}: its outputs are not 0 and 1; end the "

@@ -23,7 +23,7 @@ def pack(bits: UInt8[Array, "inputs ..."]) -> UInt32[Array, "words ..."]:
       bits: 0 or 1; inputs along the first axis.
     """
     padded = jnp.pad(bits, [(0, -len(bits) % WORD)] + [(0, 0)] * (bits.ndim - 1))
-    words = padded.reshape(-1, WORD, *bits.shape[1:]).astype(jnp.uint32)
+    words = padded.reshape(len(padded) // WORD, WORD, *bits.shape[1:]).astype(jnp.uint32)
     return jnp.sum(words << _places(bits.ndim), 1, dtype=jnp.uint32)
 
 

@@ -275,6 +275,20 @@ def test_a_model_of_another_shape_is_refused(rng):
         learner.attach(backbone())
 
 
+def test_no_samples_teach_nothing(rng):
+    learner, empty = make(), np.zeros((0, 3, 4, 5), np.uint8)
+    assert learner.fit(empty, np.zeros(0, int)).shape == (0,)
+    first = learner.weights
+    assert not learner.statistics().used.any()
+    assert learner.predict_classes(empty).shape == (0,)
+    x = rng.integers(0, 2, (4, 3, 4, 5)).astype(np.uint8)
+    again = make()
+    again.fit(x, np.zeros(4, int))
+    learner.fit(x, np.zeros(4, int))
+    np.testing.assert_array_equal(learner.weights, again.weights)
+    assert (learner.weights != first).any()
+
+
 def test_the_suggested_number_of_weights(rng):
     model, x = backbone(), images(rng, 50)
     active = np.asarray(model.forward(x)).reshape(50, -1).sum(1).mean()
@@ -284,6 +298,8 @@ def test_the_suggested_number_of_weights(rng):
         learning.suggest_num_weights(silent, x)
     with pytest.raises(ValueError, match="layer 'spikes': its outputs are not 0 and 1"):
         learning.suggest_num_weights(backbone(act_bits=4), x)
+    with pytest.raises(ValueError, match="needs at least one input, got none"):
+        learning.suggest_num_weights(model, x[:0])
 
 
 SAMPLE = np.ones((1, N_INPUTS), np.uint8)
