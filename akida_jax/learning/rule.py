@@ -6,7 +6,9 @@ weights before and after. A sample, a set of inputs that spike, is learned by on
 
 1. Of the neurons that may compete, the one with the highest potential wins: active inputs
    that meet a weight of 1. Neurons that never learned go before those that have, unless one
-   of these recognises the sample (`Rule.competition`).
+   of these recognises the sample (`Rule.competition`). Of neurons that have learned, with a
+   label, those of the highest plasticity go first: else the one that is ahead wins ever more,
+   and the others of its class keep the peculiarities of a sample or two.
 2. The winner moves weights from silent inputs to active ones that it has no weight on. How
    many follows from its plasticity. It takes first the inputs that most other neurons of its
    class have learned, and gives up first those that fewest have; among equals a hash of seed,
@@ -37,8 +39,8 @@ ONE = 2**FRACTION_BITS
 """Fixed-point 1.0 of plasticities and of the competition."""
 UNLABELLED = -1
 """Label of a sample for which all neurons compete."""
-_RECOGNISED, _FRESH = 2, 1
-_TIER = 2**20
+_FRESH, _RECOGNISED = ONE + 1, ONE + 2
+"""Precedence over every plasticity."""
 _HALF = 2 ** (FRACTION_BITS - 1)
 
 
@@ -172,15 +174,19 @@ def count_swaps(before: LearningState, after: LearningState) -> Int32[Array, "..
 def _score(
     state: LearningState, potential: Int32[Array, "neurons ..."], label: Int32[Array, "..."]
 ) -> Int32[Array, "neurons ..."]:
-    """Return the potential with its precedence in the higher bits; -1 bars a neuron."""
+    """Return the potential of the neurons of highest precedence, -1 for all others."""
     # Below 2**16 * 2**16: thresholds are at most the number of weights.
     slack = (state.threshold.astype(jnp.uint32) * state.rule.competition) >> FRACTION_BITS
     near = potential >= state.threshold - slack.astype(jnp.int32)
     fresh = state.threshold == 0
     recognised = near & ~fresh & (state.rule.competition > 0)
-    tier = jnp.where(recognised, jnp.int32(_RECOGNISED), jnp.where(fresh, _FRESH, 0))
-    allowed = (state.classes == label) | (label == UNLABELLED)
-    return jnp.where(allowed, tier * _TIER + potential, jnp.int32(-1))
+    labelled = label != UNLABELLED
+    by_plasticity = jnp.where(labelled, state.plasticity.astype(jnp.int32), jnp.int32(0))
+    precedence = jnp.where(fresh, jnp.int32(_FRESH), by_plasticity)
+    precedence = jnp.where(recognised, jnp.int32(_RECOGNISED), precedence)
+    allowed = (state.classes == label) | ~labelled
+    precedence = jnp.where(allowed, precedence, jnp.int32(-1))
+    return jnp.where(allowed & (precedence == precedence.max(0)), potential, jnp.int32(-1))
 
 
 def _pick(values: Array, is_winner: Array) -> Array:

@@ -55,9 +55,10 @@ class PlainLearner:
             potential = sum(self.weights[j][i] for i in active)
             slack = self.threshold[j] * self.competition // ONE
             if self.threshold[j] == 0:
-                return 1, potential, -j
-            near = potential >= self.threshold[j] - slack
-            return (2 if self.competition and near else 0), potential, -j
+                return 1, 0, potential, -j
+            if self.competition and potential >= self.threshold[j] - slack:
+                return 2, 0, potential, -j
+            return 0, self.plasticity[j] if label != -1 else 0, potential, -j
 
         winner = max(rivals, key=rank)
         if not self.plasticity[winner]:

@@ -222,6 +222,23 @@ def test_neurons_that_never_learned_go_first(rng):
     assert sorted(winners.tolist()) == [6, 7, 8]
 
 
+def test_neurons_of_a_class_learn_in_turns_while_they_are_plastic(rng):
+    """Plasticities 1, 0.75, 0.5, 0.25, 0.1: three neurons share four rounds of samples."""
+    _, winners = STREAM(begin(), packed(samples(rng, 12)), jnp.full(12, 2, jnp.int32))
+    assert [sorted(winners[i : i + 3].tolist()) for i in range(0, 12, 3)] == [[6, 7, 8]] * 4
+    # At the floor, and without a label, the potential alone decides.
+    x = samples(rng, 3)
+    state, winners = STREAM(begin(), packed(np.repeat(x, 6, 0)), jnp.full(18, 2, jnp.int32))
+    last = winners[15:].tolist()
+    assert len(set(last)) == 1
+    unlabelled = begin(num_classes=1)
+    state, first = STREAM(unlabelled, packed(x), jnp.full(3, UNLABELLED, jnp.int32))
+    assert sorted(first.tolist()) == [0, 1, 2]
+    again = jnp.repeat(packed(x)[:1], 2, 0)
+    _, winners = STREAM(state, again, jnp.full(2, UNLABELLED, jnp.int32))
+    assert winners.tolist() == [int(first[0])] * 2
+
+
 def test_competition_keeps_others_from_learning_what_is_known(rng):
     x = np.repeat(samples(rng, 1), 3, 0)
     for competition, n_neurons in ((0.0, 3), (0.1, 1)):
