@@ -27,10 +27,20 @@ def draw(result: dict, folder: Path) -> None:
     save_figure(draw_ablation(result), folder / "ablation.png")
 
 
-def draw_methods(result: dict) -> Figure:
-    """Draw each method's accuracy against the samples of each class."""
-    figure = Figure(figsize=(6.4, 3.8))
-    axis = figure.subplots()
+def draw_methods(*results: dict) -> Figure:
+    """Draw each method's accuracy against the samples of each class, a panel for each result."""
+    figure = Figure(figsize=(1 + 4.6 * len(results), 3.9))
+    panels = figure.subplots(1, len(results), squeeze=False)[0]
+    for axis, result in zip(panels, results, strict=True):
+        _draw_bars(axis, result)
+    names = len(panels[0].containers) // 2
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, ncols=names,
+                  loc="lower center")  # fmt: skip
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    return figure
+
+
+def _draw_bars(axis: Axes, result: dict) -> None:
     rows = result["few_shot"]
     names = list(next(iter(rows.values()))["accuracy"])
     width = 0.8 / len(names)
@@ -49,10 +59,9 @@ def draw_methods(result: dict) -> Figure:
     axis.set_ylabel(f"accuracy of {len(result['new_names'])} new classes, %")
     axis.grid(axis="y", alpha=0.3)
     axis.set_axisbelow(True)
-    axis.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     episodes = next(iter(rows.values()))["episodes"]
-    axis.set_title(f"{result['title']}\nsame 1-bit spikes, {episodes:,} episodes", fontsize=10)
-    return figure
+    axis.set_title(f"{result['title'].replace(': ', ':' + chr(10))}\n{episodes:,} episodes",
+                   fontsize=9)  # fmt: skip
 
 
 def _draw_line(axis: Axes, x: Sequence[float], rows: Sequence[dict], **form: object) -> None:
@@ -64,7 +73,7 @@ def draw_curves(result: dict) -> Figure:
     """Draw accuracy against neurons per class and against weights, few samples and many."""
     sweeps, chosen = result["sweeps"], result["spikes"]["num_weights"]
     rows = sweeps["curves"]
-    figure = Figure(figsize=(12, 3.8))
+    figure = Figure(figsize=(12, 4.4))
     by_neurons, by_weights, by_many = figure.subplots(1, 3)
     weights = sorted({row["num_weights"] for row in rows})
     colours = colormaps["viridis"]
@@ -76,7 +85,7 @@ def draw_curves(result: dict) -> Figure:
                    label=label, alpha=1 if number == chosen else 0.6)  # fmt: skip
     knee = sweeps["knee"]
     by_neurons.axvline(knee, color="#999999", ls="--", lw=1)
-    by_neurons.text(knee, by_neurons.get_ylim()[0], f" knee {knee}", fontsize=8, va="bottom")
+    by_neurons.text(knee, by_neurons.get_ylim()[1], f" knee {knee}", fontsize=8, va="top")
     _label(by_neurons, "neurons per class", "weights (x active inputs)")
     by_neurons.set_xscale("log")
     neurons = sorted({row["neurons_per_class"] for row in rows})
@@ -111,7 +120,8 @@ def _label(axis: Axes, x: str, legend: str) -> None:
     axis.set_ylabel("accuracy, %")
     axis.grid(alpha=0.3)
     if legend:
-        axis.legend(title=legend, fontsize=7, title_fontsize=7)
+        axis.legend(title=legend, fontsize=7, title_fontsize=7, ncols=3, loc="upper center",
+                    bbox_to_anchor=(0.5, -0.16))  # fmt: skip
 
 
 def draw_ablation(result: dict) -> Figure:
