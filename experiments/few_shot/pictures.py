@@ -29,14 +29,18 @@ def draw(result: dict, folder: Path) -> None:
 
 def draw_methods(*results: dict) -> Figure:
     """Draw each method's accuracy against the samples of each class, a panel for each result."""
-    figure = Figure(figsize=(1 + 4.6 * len(results), 3.9))
-    panels = figure.subplots(1, len(results), squeeze=False)[0]
-    for axis, result in zip(panels, results, strict=True):
+    columns = min(2, len(results))
+    rows = -(-len(results) // columns)
+    figure = Figure(figsize=(1 + 4.6 * columns, 0.4 + 3.4 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axis, result in zip(panels, results, strict=False):
         _draw_bars(axis, result)
+    for axis in panels[len(results) :]:
+        axis.set_axis_off()
     names = len(panels[0].containers) // 2
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, ncols=names,
                   loc="lower center")  # fmt: skip
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.tight_layout(rect=(0, 0.07 if rows == 1 else 0.04, 1, 1))
     return figure
 
 

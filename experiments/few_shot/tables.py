@@ -24,6 +24,10 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _name(run: dict) -> str:
+    return str(run["title"].partition(":")[0])
+
+
 def _value(value: dict[str, float], sign: str = "") -> str:
     return f"{value['mean']:{sign}.1f} ± {value['interval']:.1f}"
 
@@ -33,7 +37,7 @@ def accuracy_table(runs: list[dict]) -> str:
     methods = list(next(iter(runs[0]["few_shot"].values()))["accuracy"])
     heads = ["data", "shots", *methods, "rule - best other"]
     rows = [
-        [run["title"], shots, *(_value(row["accuracy"][name]) for name in methods),
+        [_name(run), shots, *(_value(row["accuracy"][name]) for name in methods),
          _value(row["difference"], "+")]
         for run in runs
         for shots, row in run["few_shot"].items()
@@ -46,7 +50,7 @@ def settings_table(runs: list[dict]) -> str:
     heads = ["data", "backbone", "its accuracy on old classes", "inputs", "active",
              "num_weights", "neurons per class", "knee"]  # fmt: skip
     rows = [
-        [run["title"], run["config"]["model"], f"{run['backbone']['accuracy']['integer']:.1%} of "
+        [_name(run), run["config"]["model"], f"{run['backbone']['accuracy']['integer']:.1%} of "
          f"{run['backbone']['n_classes']} classes", f"{run['spikes']['inputs']:,}",
          f"{run['spikes']['active']:,.0f}", f"{run['spikes']['num_weights']:,}",
          str(run["config"]["neurons_per_class"]), str(run["sweeps"]["knee"])]
@@ -66,7 +70,7 @@ def old_table(runs: list[dict]) -> str:
         for name, neurons, row in [*each, ("cosine prototypes", "", old["cosine prototypes"])]:
             compared = row.get("old_neurons_compared")
             rows.append([
-                run["title"], name, neurons, f"{row['old_before']:.1f}", _value(row["old_after"]),
+                _name(run), name, neurons, f"{row['old_before']:.1f}", _value(row["old_after"]),
                 _value(row["old_difference"], "+"), _value(row["new"]),
                 f"{compared:,}" if compared else "",
             ])  # fmt: skip
@@ -77,7 +81,7 @@ def many_table(runs: list[dict]) -> str:
     """Return accuracy against neurons per class when all samples are learned, as Markdown."""
     neurons = [str(row["neurons_per_class"]) for row in runs[0]["sweeps"]["many"]["curve"]]
     rows = [
-        [run["title"], str(run["sweeps"]["many"]["shots"]),
+        [_name(run), str(run["sweeps"]["many"]["shots"]),
          *(_value(row) for row in run["sweeps"]["many"]["curve"])]
         for run in runs
     ]  # fmt: skip
@@ -92,7 +96,7 @@ def cost_table(runs: list[dict]) -> str:
     for run in runs:
         cost = run["learning_cost"]
         rows.append([
-            run["title"], str(cost["nps"]), f"{cost['events']:,.0f}", f"{cost['swaps']:,.0f}",
+            _name(run), str(cost["nps"]), f"{cost['events']:,.0f}", f"{cost['swaps']:,.0f}",
             f"{cost['inference_cycles']:,}", f"{cost['update_cycles']:,}",
             f"{cost['latency_ms']:.2f}", f"{cost['total_mj']:.3f}",
         ])  # fmt: skip
