@@ -6,6 +6,7 @@ Source of the formulas: docs/cost-model.md#learning. Nothing is published to com
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 from akida_jax.activity import Activity
@@ -116,7 +117,7 @@ def _check(layer: LayerPlacement, swaps: Number, neurons_per_class: int) -> floa
         raise ValueError(f"layer {layer.name!r}: neurons_per_class must divide its {spec.units} "
                          f"neurons, got {neurons_per_class!r}")  # fmt: skip
     num_weights = np.asarray(layer.program.kernels["kernel"]).sum() / spec.units
-    if not 0 <= swaps <= num_weights:
+    if not isinstance(swaps, jax.core.Tracer) and not 0 <= swaps <= num_weights:
         raise ValueError(f"layer {layer.name!r}: swaps must be 0 to its {num_weights:g} weights a "
                          f"neuron, got {swaps}")  # fmt: skip
     return float(num_weights)

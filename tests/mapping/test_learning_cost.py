@@ -58,7 +58,7 @@ def test_gradients_follow_events_and_swaps():
         )
         return cost.update_cycles
 
-    by_sparsity, by_swaps = jax.grad(cycles, (0, 1))(jnp.float32(0.5), jnp.float32(2))
+    by_sparsity, by_swaps = jax.jit(jax.grad(cycles, (0, 1)))(jnp.float32(0.5), jnp.float32(2))
     assert by_sparsity == -20 * 2 * 4
     assert by_swaps == 2 * 4
 
