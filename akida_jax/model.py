@@ -11,7 +11,8 @@ from jaxtyping import Array, Float32, Int64, UInt8
 from numpy.typing import ArrayLike
 
 from akida_jax.activity import Activity, LayerActivity, count_operations, synaptic_operations
-from akida_jax.executors import EXECUTORS, run_layers
+from akida_jax.executors import EXECUTORS, dense_potentials, run_layers
+from akida_jax.executors.batches import gains_by_splitting, jit_on_all_cores, piece_size
 from akida_jax.layers import AnySpecification, InputConvolutional, InputData, Specification
 from akida_jax.limits import Fault, ModelError, find_faults
 from akida_jax.programs import LayerProgram, Programs
@@ -28,9 +29,6 @@ from akida_jax.variables import (
 )
 
 Inputs = UInt8[np.ndarray, "n h w c"] | UInt8[Array, "n h w c"]
-
-BATCH = 64
-"""Inputs that run in one call; larger batches run in pieces, to bound memory."""
 
 
 class Model:
@@ -288,10 +286,12 @@ class Model:
 
     def _potentials(self, x: Inputs, executor: str) -> np.ndarray:
         potentials = EXECUTORS[self._executor(executor)]
-        pieces = [
-            np.asarray(_run(self.programs, piece, potentials))[:count]
-            for piece, count in self._pieces(x)
-        ]
+        layers = [(spec, shape) for spec, shape, _ in self._computing()]
+        pieces = []
+        for piece, count in self._pieces(x):
+            split = potentials is dense_potentials and gains_by_splitting(layers, len(piece))
+            run = _run_split() if split else _run
+            pieces.append(np.asarray(run(self.programs, piece, potentials))[:count])
         return np.concatenate(pieces)
 
     def _executor(self, name: str) -> str:
@@ -307,9 +307,10 @@ class Model:
     def _pieces(self, x: Inputs) -> Iterator[tuple[np.ndarray, int]]:
         """Yield batches of few distinct sizes, filled up with zeros, and their counts."""
         x = self._check_input(x)
-        for start in range(0, max(len(x), 1), BATCH):
-            piece = x[start : start + BATCH]
-            size = min(BATCH, 1 << max(len(piece) - 1, 0).bit_length())
+        most = piece_size((spec, shape) for spec, shape, _ in self._computing())
+        for start in range(0, max(len(x), 1), most):
+            piece = x[start : start + most]
+            size = min(most, 1 << max(len(piece) - 1, 0).bit_length())
             filled = np.zeros((size, *x.shape[1:]), x.dtype)
             filled[: len(piece)] = piece
             yield filled, len(piece)
@@ -356,9 +357,16 @@ def _check_mapping(value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _run(programs: Programs, x: Array, potentials: Callable) -> Array:
+def _run_all(programs: Programs, x: Array, potentials: Callable) -> Array:
     return run_layers(programs, x, potentials)[1]
+
+
+_run = jax.jit(_run_all, static_argnums=2)
+
+
+@functools.cache
+def _run_split() -> Callable:
+    return jit_on_all_cores(_run_all, static_argnums=2)
 
 
 @jax.jit

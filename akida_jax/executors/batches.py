@@ -1,0 +1,78 @@
+"""How a batch is cut into pieces, and how XLA compiles a piece.
+
+The numbers are those at which one way overtook the other; `python -m benchmarks.batches`
+measures them again.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+
+from akida_jax.layers import Specification
+from akida_jax.quant.architecture import Shape
+
+LARGEST_PIECE = 64
+"""Inputs that run in one call, however small they are."""
+PIECE_BYTES = 16 * 2**20
+"""What the largest map of a piece may take, in float32."""
+SPLIT_MACS = 8_000_000
+"""Multiply-accumulates of one input from which convolutions gain by being split over cores."""
+SPLIT_PIECE_MACS = 64_000_000
+"""The same of a whole piece."""
+_SPLIT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+
+Layers = Iterable[tuple[Specification, Shape]]
+
+
+def piece_size(layers: Layers) -> int:
+    """Return how many inputs run in one call, a power of two: memory is constant in the batch.
+
+    Args:
+      layers: computing layers, each with the shape of its input.
+    """
+    largest = max(max(math.prod(shape), math.prod(spec.map_shape(shape))) for spec, shape in layers)
+    fit = PIECE_BYTES // (4 * largest)  # float32
+    return min(LARGEST_PIECE, 1 << max(fit, 1).bit_length() - 1)
+
+
+def gains_by_splitting(layers: Layers, n: int) -> bool:
+    """Return whether a piece is large enough for its convolutions to be split over the cores.
+
+    Args:
+      layers: as of `piece_size`.
+      n: inputs of the piece.
+    """
+    macs = sum(spec.macs(shape) for spec, shape in layers)
+    return macs >= SPLIT_MACS and n * macs >= SPLIT_PIECE_MACS
+
+
+def jit_on_all_cores(function: Callable, **options: object) -> Callable:
+    """Return a jitted function whose convolutions use all cores of a CPU.
+
+    jaxlib 0.10 compiles a convolution for a library that works on one core; an experimental
+    option of XLA leaves it to one that works on all. Where there is no such option, no second
+    core, or no CPU, this is `jax.jit`. Integers are the same: float32 carries them exactly in
+    any order.
+
+    Args:
+      function: to be compiled.
+      **options: of `jax.jit`.
+    """
+    split = _SPLIT_CONVOLUTIONS if has_split_convolutions() else None
+    return jax.jit(function, compiler_options=split, **options)  # type: ignore[call-overload]
+
+
+@functools.cache
+def has_split_convolutions() -> bool:
+    """Return whether XLA can be told to split convolutions over the cores of this machine."""
+    if jax.default_backend() != "cpu" or (os.cpu_count() or 1) < 2:
+        return False
+    try:
+        jax.jit(jnp.negative, compiler_options=_SPLIT_CONVOLUTIONS).lower(jnp.float32(0)).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
