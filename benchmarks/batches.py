@@ -85,7 +85,7 @@ def main() -> None:
     names = ("whole", "pieces", "whole, split", "pieces, split", "chosen")
     table = Table(title="dense executor, images per second (median)")
     for column in ("network", "batch", "piece", *names, "chosen/whole"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=column == "network")
     rows = []
     for network, options in NETWORKS.items():
         x = _inputs(network)

@@ -6,7 +6,8 @@ from flax import nnx
 
 import akida_jax as aj
 from akida_jax import quant
-from benchmarks import executor, learning, timing
+from akida_jax.executors import batches as cuts
+from benchmarks import batches, executor, learning, timing
 
 
 @pytest.mark.parametrize(("ahead", "compile_s"), [(None, 1.0), ({"only": 7.0}, 7.0)])
@@ -38,6 +39,24 @@ def test_a_row_of_the_executors(monkeypatch, rng):
         assert variant["compile_s"] > 0.01  # more than any call of so small a network
         assert variant["compile_s"] > variant["median_s"]
         assert variant["images_per_s"] == pytest.approx(4 / variant["median_s"], rel=1e-3)
+
+
+def test_a_row_of_the_batches(monkeypatch, rng):
+    monkeypatch.setattr(timing, "ROUNDS", 2)
+    monkeypatch.setattr(cuts, "LARGEST_PIECE", 4)
+    layers = [
+        quant.InputData(input_shape=(6, 6, 2), input_bits=4),
+        quant.Conv(filters=2, kernel_size=3),
+        quant.Dense(units=3, activation=False),
+    ]
+    model = aj.convert(quant.quantize(quant.Sequential(layers, rngs=nnx.Rngs(0))))
+    x = rng.integers(0, 2, (8, 6, 6, 2), dtype=np.uint8)
+    row = batches._row(model, x)
+    names = ["whole", "pieces", "whole, split", "pieces, split", "chosen"]
+    assert (row["piece"], list(row["variants"])) == (4, names)
+    monkeypatch.setattr(model.__class__, "forward", lambda self, x, executor: np.ones((8, 1, 1, 3)))
+    with pytest.raises(AssertionError, match="whole gives other integers"):
+        batches._row(model, x)
 
 
 def test_every_way_of_learning_gives_the_same_bits(monkeypatch):
