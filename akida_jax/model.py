@@ -286,10 +286,9 @@ class Model:
 
     def _potentials(self, x: Inputs, executor: str) -> np.ndarray:
         potentials = EXECUTORS[self._executor(executor)]
-        layers = [(spec, shape) for spec, shape, _ in self._computing()]
         pieces = []
         for piece, count in self._pieces(x):
-            split = potentials is dense_potentials and gains_by_splitting(layers, len(piece))
+            split = potentials is dense_potentials and gains_by_splitting(self.programs, len(piece))
             run = _run_split() if split else _run
             pieces.append(np.asarray(run(self.programs, piece, potentials))[:count])
         return np.concatenate(pieces)
@@ -307,7 +306,7 @@ class Model:
     def _pieces(self, x: Inputs) -> Iterator[tuple[np.ndarray, int]]:
         """Yield batches of few distinct sizes, filled up with zeros, and their counts."""
         x = self._check_input(x)
-        most = piece_size((spec, shape) for spec, shape, _ in self._computing())
+        most = piece_size(self.programs)
         for start in range(0, max(len(x), 1), most):
             piece = x[start : start + most]
             size = min(most, 1 << max(len(piece) - 1, 0).bit_length())

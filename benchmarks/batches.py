@@ -45,7 +45,7 @@ def _whole(programs: aj.model.Programs, x: jax.Array) -> jax.Array:
 
 
 def _row(model: aj.Model, x: np.ndarray) -> dict:
-    size = piece_size([(program.spec, program.in_shape) for program in model.programs])
+    size = piece_size(model.programs)
     pieces = [jax.device_put(x[i : i + size]) for i in range(0, len(x), size)]
     given = jax.device_put(x)
     calls: dict[str, Callable[[], Any]] = {}

@@ -18,7 +18,6 @@ Interrupt it at any time: the same command goes on where it stopped.
 
 import dataclasses
 import functools
-import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +36,7 @@ from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.datasets.scenes import MAX_OBJECTS, Scenes, load_scenes
 from experiments.detection_pictures import draw_scenes
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, two_phases
 from experiments.training.runs import (
@@ -59,13 +58,11 @@ WEIGHTS = detection.LossWeights(objects=1.0, background=1.0, cross_entropy=True)
 #: Training scenes whose boxes give the anchors; those of epoch 0, which trains nothing.
 N_ANCHOR_SCENES = 512
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
 _RANGES = {
-    "size": (32, 256), "sides": (4, 256), "n_train": _COUNT, "n_test": _COUNT, "alpha": (1 / 32, 8),
-    "head_filters": _COUNT, "halvings": (1, 5), "n_anchors": (1, 20), "seed": (0, 2**31 - 1),
-    "float_epochs": _ANY, "quantized_epochs": _ANY, "float_rates": _ANY, "quantized_rates": _ANY,
-    "batch_size": _COUNT, "weight_decay": _ANY, "n_calibration": _COUNT, "n_compared": _COUNT,
+    "size": (32, 256), "sides": (4, 256), "n_train": COUNT, "n_test": COUNT, "alpha": (1 / 32, 8),
+    "head_filters": COUNT, "halvings": (1, 5), "n_anchors": (1, 20), "seed": (0, 2**31 - 1),
+    "float_epochs": ANY, "quantized_epochs": ANY, "float_rates": ANY, "quantized_rates": ANY,
+    "batch_size": COUNT, "weight_decay": ANY, "n_calibration": COUNT, "n_compared": COUNT,
 }  # fmt: skip
 _TITLES = {"digits": "digits", "fashion-mnist": "clothes"}
 
@@ -132,8 +129,7 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
-        settings = dataclasses.replace(self, keep=False)
-        return run_folder(settings, f"{self.data}-seed{self.seed}")
+        return run_folder(self, f"{self.data}-seed{self.seed}")
 
 
 PRESETS = {

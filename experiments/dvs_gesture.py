@@ -14,7 +14,6 @@ goes on where it stopped and ends with the same numbers.
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ import akida_jax as aj
 from akida_jax import quant, zoo
 from akida_jax.events import augment_frames
 from akida_jax.zoo import datasets
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, TIME_MS, check_settings, read_settings, run_command
 from experiments.records import pictures
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, two_phases
@@ -41,15 +40,11 @@ from experiments.training.runs import (
     train_visibly,
 )
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
-#: A microsecond, the clock of the events, is the shortest time.
-_TIME_MS = (0.001, math.inf)
 _RANGES = {
-    "seed": (0, 2**31 - 1), "window_ms": _TIME_MS, "bins": _COUNT, "train_stride_ms": _TIME_MS,
-    "test_stride_ms": _TIME_MS, "n_train_per_class": _COUNT, "n_test_per_class": _COUNT,
-    "duration_ms": _TIME_MS, "float_epochs": _ANY, "quantized_epochs": _ANY,
-    "cycle_epochs": _COUNT, "batch_size": _COUNT, "float_rates": _ANY, "quantized_rates": _ANY,
+    "seed": (0, 2**31 - 1), "window_ms": TIME_MS, "bins": COUNT, "train_stride_ms": TIME_MS,
+    "test_stride_ms": TIME_MS, "n_train_per_class": COUNT, "n_test_per_class": COUNT,
+    "duration_ms": TIME_MS, "float_epochs": ANY, "quantized_epochs": ANY,
+    "cycle_epochs": COUNT, "batch_size": COUNT, "float_rates": ANY, "quantized_rates": ANY,
     "rotation": (0, 1), "translation": (0, 1),
 }  # fmt: skip
 # Source: docs/hardware.md#weights and #activation; what all layers of the networks have.

@@ -42,7 +42,7 @@ from akida_jax.zoo.datasets.ecg_windows import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.rhythm_scores import record_probabilities, score_records, stratified_folds
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
@@ -62,14 +62,12 @@ RESULTS = Path(__file__).parent / "results" / "ecg.json"
 FORMS = ("float", "quantized", "integer")
 SCORES = ("accuracy", "macro_f1", "challenge_f1", "auroc")
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
 _RANGES = {
     "size": (32, 256), "alpha": (1 / 32, 8), "halvings": (0, 5), "folds": (2, 30),
     "fold": (0, 29), "train_stride_s": (0.01, math.inf), "test_stride_s": (0.01, math.inf),
-    "balance": (0, 1), "seed": (0, 2**31 - 1), "float_epochs": _ANY, "quantized_epochs": _ANY,
-    "float_rates": _ANY, "quantized_rates": _ANY, "batch_size": _COUNT, "weight_decay": _ANY,
-    "label_smoothing": (0, 0.99), "n_calibration": _COUNT,
+    "balance": (0, 1), "seed": (0, 2**31 - 1), "float_epochs": ANY, "quantized_epochs": ANY,
+    "float_rates": ANY, "quantized_rates": ANY, "batch_size": COUNT, "weight_decay": ANY,
+    "label_smoothing": (0, 0.99), "n_calibration": COUNT,
 }  # fmt: skip
 
 
@@ -142,9 +140,8 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
-        settings = dataclasses.replace(self, keep=False)
         stem = f"{self.part}-{self.model}-seed{self.seed}"
-        return run_folder(settings, stem if self.fold is None else f"{stem}-fold{self.fold}")
+        return run_folder(self, stem if self.fold is None else f"{stem}-fold{self.fold}")
 
 
 PRESETS = {

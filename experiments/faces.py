@@ -14,7 +14,6 @@ Interrupt it at any time: the same command goes on where it stopped.
 
 import dataclasses
 import functools
-import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +37,7 @@ from akida_jax.zoo.datasets.faces import (
     load_faces,
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
@@ -56,13 +55,11 @@ from experiments.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results" / "faces.json"
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
 _RANGES = {
     "n_people": (2, N_PEOPLE), "n_train": (1, N_IMAGES - 1), "alpha": (1 / 32, 8),
-    "embedding": _COUNT, "seed": (0, 2**31 - 1), "float_epochs": _ANY, "quantized_epochs": _ANY,
-    "float_rates": _ANY, "quantized_rates": _ANY, "batch_size": _COUNT, "weight_decay": _ANY,
-    "label_smoothing": (0, 0.99), "n_calibration": _COUNT, "folds": (2, 20),
+    "embedding": COUNT, "seed": (0, 2**31 - 1), "float_epochs": ANY, "quantized_epochs": ANY,
+    "float_rates": ANY, "quantized_rates": ANY, "batch_size": COUNT, "weight_decay": ANY,
+    "label_smoothing": (0, 0.99), "n_calibration": COUNT, "folds": (2, 20),
 }  # fmt: skip
 
 
@@ -125,8 +122,7 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
-        settings = dataclasses.replace(self, keep=False)
-        return run_folder(settings, f"{self.task}-seed{self.seed}")
+        return run_folder(self, f"{self.task}-seed{self.seed}")
 
 
 _VERIFICATION = Config(task="verification", n_people=30)

@@ -15,6 +15,10 @@ Settings = TypeVar("Settings")
 
 #: Lowest and highest value of a number; the highest may be infinite, the number itself never.
 Ranges = Mapping[str, tuple[float, float]]
+ANY = (0, math.inf)
+COUNT = (1, math.inf)
+#: A microsecond, the clock of the events, is the shortest time.
+TIME_MS = (0.001, math.inf)
 
 # tyro would print a refusal of its own, in a box over several lines.
 _reading = contextvars.ContextVar("reading", default=False)

@@ -11,7 +11,6 @@ numbers. Several devices share each batch. Results and how long they took: docs/
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from rich.table import Table
 import akida_jax as aj
 from akida_jax import quant, zoo
 from akida_jax.zoo.datasets.augment import augment_images
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.records import pictures
 from experiments.train_data import DataName, TrainingData, load
 from experiments.training import evaluation
@@ -38,14 +37,12 @@ from experiments.training.runs import (
     train_visibly,
 )
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
 _RANGES = {
-    "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "size": _COUNT, "halvings": (0, 5),
-    "n_train": _COUNT, "n_calibration": _ANY, "float_epochs": _ANY, "quantized_epochs": _ANY,
-    "cycle_epochs": _COUNT, "warmup_epochs": _ANY, "batch_size": _COUNT, "float_rates": _ANY,
-    "quantized_rates": _ANY, "weight_decay": _ANY, "label_smoothing": (0, 0.99),
-    "average": (0, 0.999999), "shift": _ANY,
+    "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "size": COUNT, "halvings": (0, 5),
+    "n_train": COUNT, "n_calibration": ANY, "float_epochs": ANY, "quantized_epochs": ANY,
+    "cycle_epochs": COUNT, "warmup_epochs": ANY, "batch_size": COUNT, "float_rates": ANY,
+    "quantized_rates": ANY, "weight_decay": ANY, "label_smoothing": (0, 0.99),
+    "average": (0, 0.999999), "shift": ANY,
 }  # fmt: skip
 
 

@@ -11,10 +11,6 @@ from akida_jax.executors.batches import LARGEST_PIECE, gains_by_splitting, piece
 from tests.samples import random_variables
 
 
-def layers_of(model):
-    return [(program.spec, program.in_shape) for program in model.programs]
-
-
 @pytest.fixture
 def wide(rng):
     """A model large enough for its convolutions to be split from eight inputs on."""
@@ -29,21 +25,21 @@ def wide(rng):
 
 
 def test_a_piece_holds_what_its_largest_map_allows():
-    size = piece_size(layers_of(zoo.blank_model("akidanet", alpha=0.5, classes=10)))
+    size = piece_size(zoo.blank_model("akidanet", alpha=0.5, classes=10).programs)
     # The second map is 112x112x32 in float32, 1.5 MiB: ten fit into 16 MiB.
     assert size == 8
-    assert piece_size(layers_of(zoo.blank_model("akida_tiny"))) == LARGEST_PIECE
+    assert piece_size(zoo.blank_model("akida_tiny").programs) == LARGEST_PIECE
 
 
 def test_one_input_is_always_a_piece(monkeypatch):
     monkeypatch.setattr(batches, "PIECE_BYTES", 1)
-    assert piece_size(layers_of(zoo.blank_model("akida_tiny"))) == 1
+    assert piece_size(zoo.blank_model("akida_tiny").programs) == 1
 
 
 def test_small_work_is_not_split(wide):
-    assert not gains_by_splitting(layers_of(zoo.blank_model("akida_tiny")), 64)
-    assert gains_by_splitting(layers_of(wide), 8)
-    assert not gains_by_splitting(layers_of(wide), 1)
+    assert not gains_by_splitting(zoo.blank_model("akida_tiny").programs, 64)
+    assert gains_by_splitting(wide.programs, 8)
+    assert not gains_by_splitting(wide.programs, 1)
 
 
 def test_integers_are_the_same_however_a_batch_is_cut_and_compiled(wide, rng, monkeypatch):

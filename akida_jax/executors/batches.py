@@ -7,13 +7,12 @@ measures them again.
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from akida_jax.layers import Specification
-from akida_jax.quant.architecture import Shape
+from akida_jax.programs import Programs
 
 LARGEST_PIECE = 64
 """Inputs that run in one call, however small they are."""
@@ -25,28 +24,23 @@ SPLIT_PIECE_MACS = 64_000_000
 """The same of a whole piece."""
 _SPLIT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
-Layers = Iterable[tuple[Specification, Shape]]
 
-
-def piece_size(layers: Layers) -> int:
-    """Return how many inputs run in one call, a power of two: memory is constant in the batch.
-
-    Args:
-      layers: computing layers, each with the shape of its input.
-    """
-    largest = max(max(math.prod(shape), math.prod(spec.map_shape(shape))) for spec, shape in layers)
+def piece_size(programs: Programs) -> int:
+    """Return how many inputs run in one call, a power of two: memory is constant in the batch."""
+    maps = [shape for p in programs for shape in (p.in_shape, p.spec.map_shape(p.in_shape))]
+    largest = max(math.prod(shape) for shape in maps)
     fit = PIECE_BYTES // (4 * largest)  # float32
     return min(LARGEST_PIECE, 1 << max(fit, 1).bit_length() - 1)
 
 
-def gains_by_splitting(layers: Layers, n: int) -> bool:
+def gains_by_splitting(programs: Programs, n: int) -> bool:
     """Return whether a piece is large enough for its convolutions to be split over the cores.
 
     Args:
-      layers: as of `piece_size`.
+      programs: of all layers.
       n: inputs of the piece.
     """
-    macs = sum(spec.macs(shape) for spec, shape in layers)
+    macs = sum(program.spec.macs(program.in_shape) for program in programs)
     return macs >= SPLIT_MACS and n * macs >= SPLIT_PIECE_MACS
 
 

@@ -14,7 +14,6 @@ Interrupt it at any time: the same command goes on where the training stopped.
 """
 
 import dataclasses
-import math
 import time
 from pathlib import Path
 from typing import Literal
@@ -26,7 +25,7 @@ from experiments.few_shot import backbones, measurements, pictures
 from experiments.few_shot.baselines import METHODS
 from experiments.few_shot.data import DataName, Turns, load
 from experiments.few_shot.measurements import RULE
-from experiments.presets import check_settings, read_settings, run_command
+from experiments.presets import ANY, COUNT, TIME_MS, check_settings, read_settings, run_command
 from experiments.training.runs import (
     check_keep,
     check_output,
@@ -38,18 +37,15 @@ from experiments.training.runs import (
 
 RESULTS = Path(__file__).parents[1] / "results" / "few_shot.json"
 
-_ANY = (0, math.inf)
-_COUNT = (1, math.inf)
-_TIME_MS = (0.001, math.inf)
 _RANGES = {
-    "n_old": (2, 1000), "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "spikes": _COUNT,
-    "window_ms": _TIME_MS, "bins": _COUNT, "stride_ms": _TIME_MS, "duration_ms": _TIME_MS,
-    "n_train_per_class": _COUNT, "n_test_per_class": _COUNT, "float_epochs": _ANY,
-    "quantized_epochs": _ANY, "float_rates": _ANY, "quantized_rates": _ANY, "batch_size": _COUNT,
-    "weight_decay": _ANY, "rotation": (0, 1), "translation": (0, 1), "shots": _COUNT,
-    "queries": _COUNT, "episodes": (2, 10**6), "sweep_episodes": (2, 10**6), "surplus": (0.01, 10),
-    "neurons_per_class": _COUNT, "sweep_neurons": _COUNT, "many_neurons": _COUNT,
-    "old_neurons": _COUNT,
+    "n_old": (2, 1000), "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "spikes": COUNT,
+    "window_ms": TIME_MS, "bins": COUNT, "stride_ms": TIME_MS, "duration_ms": TIME_MS,
+    "n_train_per_class": COUNT, "n_test_per_class": COUNT, "float_epochs": ANY,
+    "quantized_epochs": ANY, "float_rates": ANY, "quantized_rates": ANY, "batch_size": COUNT,
+    "weight_decay": ANY, "rotation": (0, 1), "translation": (0, 1), "shots": COUNT,
+    "queries": COUNT, "episodes": (2, 10**6), "sweep_episodes": (2, 10**6), "surplus": (0.01, 10),
+    "neurons_per_class": COUNT, "sweep_neurons": COUNT, "many_neurons": COUNT,
+    "old_neurons": COUNT,
 }  # fmt: skip
 
 
@@ -140,8 +136,7 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one."""
-        settings = dataclasses.replace(self, keep=False)
-        return run_folder(settings, f"{self.data}-seed{self.seed}")
+        return run_folder(self, f"{self.data}-seed{self.seed}")
 
 
 PRESETS = {

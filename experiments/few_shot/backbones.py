@@ -23,16 +23,14 @@ _N_CALIBRATION = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A trained network, with and without its classifier.
+    """A trained network without its classifier.
 
     Attributes:
-      model: the integer model that was trained, classifier included.
-      spikes: the same without it: its outputs are 0 and 1.
+      spikes: its integer model: outputs are 0 and 1.
       measured: accuracy on the old classes, and what was compared.
       history: of the training.
     """
 
-    model: aj.Model
     spikes: aj.Model
     measured: dict
     history: list[dict]
@@ -80,9 +78,7 @@ def train(config: Any, this: Run, classes: Classes, console: Console) -> Backbon
         "n_test": len(test.x),
         **evaluation.integer_forms(network, model, test.x),
     }
-    return Backbone(
-        model=model, spikes=model.up_to("spike_generator"), measured=measured, history=history
-    )
+    return Backbone(spikes=model.up_to("spike_generator"), measured=measured, history=history)
 
 
 def build(config: Any, data: Examples) -> quant.Sequential:
@@ -119,4 +115,4 @@ def _augment(config: Any) -> Augment:
 
 def spikes(model: aj.Model, x: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n inputs"]:
     """Return the 1-bit outputs of a model, a row for each input."""
-    return np.asarray(model.forward(x)).reshape(len(x), -1).astype(np.uint8)
+    return model.forward(x).reshape(len(x), -1)

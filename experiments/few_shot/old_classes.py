@@ -1,6 +1,7 @@
 """New classes learned beside old ones: what the old ones lose, and the bits that prove it."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,8 @@ from experiments.few_shot.episodes import Episodes, Pool, ask, learn, pack_rows,
 
 _PIECE = 50
 """Episodes at once: there are more neurons in each."""
+_PER_NEURON = ("weights", "plasticity", "threshold", "classes", "learned")
+"""Fields of a learning state that have a row for each neuron."""
 
 Labelled = tuple[UInt8[np.ndarray, "n inputs"], Int32[np.ndarray, " n"]]
 
@@ -125,15 +128,8 @@ def _add_new(learner: aj.EdgeLearner, pool: Pool, episodes: Episodes) -> learnin
     assert learner.state is not None
     n = len(episodes.support)
     state = learner.state
-    copies = learning.LearningState(
-        weights=_repeat(state.weights, n),
-        plasticity=_repeat(state.plasticity, n),
-        threshold=_repeat(state.threshold, n),
-        classes=_repeat(state.classes, n),
-        learned=_repeat(state.learned, n),
-        seed=jnp.asarray(episodes.seeds),
-        rule=state.rule,
-    )
+    repeated: dict[str, Any] = {name: _repeat(getattr(state, name), n) for name in _PER_NEURON}
+    copies = state._replace(seed=jnp.asarray(episodes.seeds), **repeated)
     new = range(learner.num_classes, learner.num_classes + pool.ways)
     return learning.add_neurons(copies, learner.settings, pool.n_inputs, new)
 
@@ -143,7 +139,7 @@ def _repeat(values: jnp.ndarray, n: int) -> jnp.ndarray:
 
 
 def _check_bits(old: learning.LearningState, learned: learning.LearningState) -> None:
-    for name in ("weights", "plasticity", "threshold", "classes", "learned"):
+    for name in _PER_NEURON:
         expected = np.asarray(getattr(old, name))
         found = np.asarray(getattr(learned, name))[: len(expected)]
         if not (found == expected[..., None]).all():

@@ -35,12 +35,15 @@ def run_folder(config: Any, stem: str) -> Path:
     """Return the folder of a run; other settings have another one.
 
     Args:
-      config: dataclass with the fields ``output`` and ``restart``, which do not count.
+      config: dataclass with the fields ``output`` and ``restart``, which do not count, and
+        maybe ``keep``: a run is the same whether its result is kept or not.
       stem: first part of the name.
     """
     settings = dataclasses.asdict(config)
     for key in _ELSEWHERE:
         del settings[key]
+    if "keep" in settings:
+        settings["keep"] = False
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return Path(config.output, f"{stem}-{digest}")
 
