@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from akida_jax import mapping, zoo
-from akida_jax.executors import EXECUTORS
+from akida_jax.executors import NAMES, choose_executor
+from akida_jax.executors.native import available_paths, native_fault
 from akida_jax.files import load
 from akida_jax.summary import Summary
 from akida_jax.zoo.parameters import count_parameters
@@ -27,7 +28,11 @@ def info() -> None:
         print(f"{name:<12}{importlib.metadata.version(name)}")
     print(f"{'python':<12}{platform.python_version()}")
     print(f"{'devices':<12}{', '.join(map(str, jax.devices()))}")
-    print(f"{'executors':<12}{', '.join(EXECUTORS)}")
+    fault = native_fault()
+    print(f"{'executors':<12}{', '.join(NAMES)}")
+    print(f"{'native':<12}{', '.join(available_paths()) if fault is None else f'no: {fault}'}")
+    if fault is None:
+        print(f"{'auto':<12}{choose_executor('auto')}")
 
 
 def devices() -> None:

@@ -11,7 +11,13 @@ from jaxtyping import Array, Float32, Int64, UInt8
 from numpy.typing import ArrayLike
 
 from akida_jax.activity import Activity, LayerActivity, count_operations, synaptic_operations
-from akida_jax.executors import EXECUTORS, dense_potentials, run_layers
+from akida_jax.executors import (
+    EXECUTORS,
+    NativeNetwork,
+    choose_executor,
+    dense_potentials,
+    run_layers,
+)
 from akida_jax.executors.batches import gains_by_splitting, jit_on_all_cores, piece_size
 from akida_jax.layers import AnySpecification, InputConvolutional, InputData, Specification
 from akida_jax.limits import Fault, ModelError, find_faults
@@ -147,7 +153,8 @@ class Model:
 
         Args:
           x: unsigned integers in ``[0, 2**input_bits - 1]``.
-          executor: "dense", "event" or "auto"; every one gives the same integers.
+          executor: "native", "dense", "event" or "auto"; every one gives the same integers.
+            "auto" is the quickest on this machine.
 
         Returns:
           int32 potentials if the last layer has no activation, else uint8 levels.
@@ -212,8 +219,13 @@ class Model:
         return float((self.predict_classes(x, executor) == labels).mean())
 
     def activity(self, x: Inputs, executor: str = "auto") -> Activity:
-        """Count events and synaptic operations of every layer, exactly."""
-        potentials = EXECUTORS[self._executor(executor)]
+        """Count events and synaptic operations of every layer, exactly.
+
+        The native executor does not show what happens between layers; the dense one counts in
+        its place.
+        """
+        name = choose_executor(executor)
+        potentials = EXECUTORS["dense" if name == "native" else name]
         events: list[int] = []
         operations = [0] * len(self.programs)
         for piece, count in self._pieces(x):
@@ -285,7 +297,10 @@ class Model:
         return checked
 
     def _potentials(self, x: Inputs, executor: str) -> np.ndarray:
-        potentials = EXECUTORS[self._executor(executor)]
+        name = choose_executor(executor)
+        if name == "native":
+            return np.asarray(self._native(self._check_input(x)))
+        potentials = EXECUTORS[name]
         pieces = []
         for piece, count in self._pieces(x):
             split = potentials is dense_potentials and gains_by_splitting(self.programs, len(piece))
@@ -293,15 +308,9 @@ class Model:
             pieces.append(np.asarray(run(self.programs, piece, potentials))[:count])
         return np.concatenate(pieces)
 
-    def _executor(self, name: str) -> str:
-        if name == "native":
-            raise ValueError(
-                "executor 'native' is not part of this version; dense, event and auto give "
-                "the same integers"
-            )
-        if name not in ("auto", *EXECUTORS):
-            raise ValueError(f"unknown executor {name!r}; choose from {', '.join(EXECUTORS)}, auto")
-        return "dense" if name == "auto" else name
+    @functools.cached_property
+    def _native(self) -> NativeNetwork:
+        return NativeNetwork(self.programs)
 
     def _pieces(self, x: Inputs) -> Iterator[tuple[np.ndarray, int]]:
         """Yield batches of few distinct sizes, filled up with zeros, and their counts."""

@@ -9,6 +9,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax.executors import dense_potentials, event, event_potentials, run_layers
+from akida_jax.executors.native import NativeNetwork, available_paths, native_fault
 from tests.samples import (
     WEIGHTS,
     assert_same,
@@ -126,6 +127,9 @@ def test_layer_equals_plain_python(layers, rng):
         expected = expect(model, x)
         assert_same(execute(model.programs, x, dense_potentials), expected)
         assert_same(execute(model.programs, x, whole_list), expected)
+        for path in () if native_fault() else available_paths():
+            potentials = np.asarray(NativeNetwork(model.programs, path=path)(x))
+            np.testing.assert_array_equal(potentials, expected[1], strict=True)
         if weights == "random":
             assert len(np.unique(expected[2])) > 1, "the test would not notice a constant"
 
@@ -146,7 +150,7 @@ def test_deep_random_models_equal_plain_python(seed):
     model = model.with_variables(random_variables(rng, model))
     x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
     expected = expect(model, x)
-    for executor in ("dense", "event", "auto"):
+    for executor in ("dense", "event", "native", "auto"):
         out = model.forward(x, executor=executor)
         assert out.dtype == (np.uint8 if model.layers[-1].activation else np.int32)
         np.testing.assert_array_equal(out, expected[2])

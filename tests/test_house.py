@@ -87,6 +87,10 @@ def test_the_wheel_holds_every_room_under_its_name(wheel):
     assert modules == {name for name in expected if "__pycache__" not in name}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"akida_jax"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    native = "akida_jax/executors/native/source"
+    sources = {f"{native}/{path.name}" for path in (ROOT / native).iterdir()}
+    assert len(sources) > 5
+    assert sources <= set(names)
     for room in ROOMS:
         assert f"akida_jax/{room}/__init__.py" in names
 

@@ -163,10 +163,12 @@ def test_inputs_that_are_refused(tiny, method, x, message):
 
 def test_unknown_executors_are_refused(tiny):
     x = np.zeros((1, 2, 3, 2), np.uint8)
-    with pytest.raises(ValueError, match="unknown executor 'fast'; choose from dense, event"):
+    with pytest.raises(ValueError, match="unknown executor 'fast'; choose from auto, dense, event"):
         tiny.forward(x, executor="fast")
     with pytest.raises(ValueError, match="unknown executor"):
         tiny.activity(x, executor="")
+    with pytest.raises(ValueError, match=r"unknown executor \['dense'\]; choose from auto"):
+        tiny.forward(x, executor=["dense"])
 
 
 def test_logits_are_potential_minus_threshold_over_step(tiny, rng):
@@ -340,11 +342,3 @@ def test_labels_that_are_no_classes_are_refused(tiny, labels, message):
     x = np.zeros((2, *tiny.input_shape), np.uint8)
     with pytest.raises(ValueError, match=message):
         tiny.evaluate(x, labels)
-
-
-def test_the_native_executor_says_what_to_use(tiny):
-    x = np.zeros((1, *tiny.input_shape), np.uint8)
-    with pytest.raises(ValueError, match="'native' is not part of this version; dense, event"):
-        tiny.forward(x, executor="native")
-    with pytest.raises(ValueError, match=r"unknown executor \['dense'\]; choose from dense"):
-        tiny.forward(x, executor=["dense"])

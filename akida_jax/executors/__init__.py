@@ -1,7 +1,7 @@
-"""Executors: ways to compute the same integers.
+"""Executors: ways to compute the same integers, which differ in speed only.
 
-Each is a function from a layer's program and its input levels (float32) to the pooled
-int32 potentials; they differ in speed only.
+The dense and the event executor are functions from a layer's program and its input levels
+(float32) to the pooled int32 potentials, on XLA; the native executor runs whole networks.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,19 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt8
 
+from akida_jax.executors.choice import NAMES, choose_executor
 from akida_jax.executors.dense import dense_potentials
 from akida_jax.executors.event import DEFAULT_CAPACITY, event_potentials
+from akida_jax.executors.native import NativeNetwork
 from akida_jax.programs import LayerProgram, Programs
 
 __all__ = [
     "DEFAULT_CAPACITY",
     "EXECUTORS",
+    "NAMES",
+    "NativeNetwork",
     "Potentials",
+    "choose_executor",
     "dense_potentials",
     "event_potentials",
     "run_layers",
@@ -25,7 +30,7 @@ __all__ = [
 Potentials = Callable[[LayerProgram, Float[Array, "n h w c"]], Int32[Array, "n ho wo f"]]
 
 EXECUTORS: dict[str, Potentials] = {"dense": dense_potentials, "event": event_potentials}
-"""By the name that `Model.forward` takes."""
+"""Those that go layer by layer, by the name that `Model.forward` takes."""
 
 
 def run_layers(

@@ -1,0 +1,169 @@
+"""Compiles the C++ kernel where it runs, at its first use, and keeps it.
+
+A package that is compiled at its installation would be tied to one Python, one compiler and one
+processor; this one is plain Python everywhere. The built file holds every path of its architecture
+and chooses among them when it is loaded, so the machines of a cluster may share one, those without
+a compiler too. It is named by a hash of its sources and the headers of XLA, and written under a
+temporary name and renamed: processes that build at the same time do not disturb each other.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+CACHE = "AKIDA_JAX_CACHE"
+"""Environment variable: the folder that keeps built kernels."""
+SOURCE = Path(__file__).parent / "source"
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-ffp-contract=off", "-Wno-psabi")
+_COMPILERS = ("c++", "g++", "clang++")
+_X86_PATHS = {
+    "avx512_vnni": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
+                    "-mprefer-vector-width=512"),
+    "avx2": ("-mavx2",),
+}  # fmt: skip
+
+logger = logging.getLogger("akida_jax")
+
+
+class NativeUnavailable(RuntimeError):
+    """The native executor cannot be used here; the message says why and what to do."""
+
+
+class Unit(NamedTuple):
+    """One file to compile."""
+
+    source: str
+    object: str
+    flags: tuple[str, ...]
+
+
+def find_compiler() -> str:
+    """Return the C++ compiler: ``$CXX``, or the first of c++, g++ and clang++.
+
+    Raises:
+      NativeUnavailable: if there is none.
+    """
+    for name in (os.environ.get("CXX"), *_COMPILERS):
+        if name and shutil.which(name):
+            return name
+    raise NativeUnavailable(
+        "no C++ compiler was found (CXX, c++, g++, clang++); install one, for example the "
+        "package g++"
+    )
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps built kernels."""
+    given = os.environ.get(CACHE)
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "akida_jax"
+
+
+def library_path() -> Path:
+    """Return where the kernel of these sources is to lie, built or not.
+
+    The compiler does not count: a machine that has none may use what another has built.
+    """
+    digest = hashlib.sha256()
+    headers = Path(jax.ffi.include_dir()).rglob("*.h")
+    for path in [*sorted(SOURCE.iterdir()), *sorted(headers), Path(__file__)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    machine = f"{sys.platform}-{platform.machine()}".lower()
+    return cache_folder() / f"native-{machine}-{digest.hexdigest()[:16]}.so"
+
+
+def units(*, with_paths: bool, main: str = "ffi.cc") -> list[Unit]:
+    """Return what is to be compiled, in the order in which it is to be linked.
+
+    Of a function that several of them hold the linker keeps the first: it must not be one with
+    instructions that only some processors have.
+
+    Args:
+      with_paths: whether to build the paths that need vector instructions.
+      main: the file that makes a library or a program of the rest.
+    """
+    chosen = _X86_PATHS if with_paths and _is_x86() else {}
+    has = tuple(f"-DAKIDA_HAS_{name.upper()}" for name in chosen)
+    include = ("-isystem", jax.ffi.include_dir())
+    kernels = [
+        Unit("path.cc", f"{name}.o", (*flags, f"-DAKIDA_PATH={name}", f"-DAKIDA_{name.upper()}"))
+        for name, flags in {"portable": (), **chosen}.items()
+    ]
+    return [
+        Unit(main, "main.o", include),
+        Unit("network.cc", "network.o", ()),
+        Unit("paths.cc", "paths.o", has),
+        *kernels,
+    ]
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def build(path: Path) -> Path:
+    """Compile the kernel and return where it is kept: at ``path``, if that can be written.
+
+    A compiler that does not know the vector instructions builds the portable path alone.
+
+    Raises:
+      NativeUnavailable: if there is no compiler, or compiling fails.
+    """
+    compiler = find_compiler()
+    logger.info("building the native executor with %s into %s", compiler, path)
+    with tempfile.TemporaryDirectory(prefix="akida_jax-") as folder:
+        try:
+            built = _compile(compiler, units(with_paths=True), Path(folder))
+        except NativeUnavailable:
+            if not _is_x86():
+                raise
+            built = _compile(compiler, units(with_paths=False), Path(folder))
+        try:
+            return _keep(built, path)
+        except OSError as error:
+            logger.warning("%s cannot keep the native executor (%s)", path.parent, error)
+        return _keep(built, Path(tempfile.mkdtemp(prefix="akida_jax-")) / path.name)
+
+
+def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:
+    def run(*arguments: str) -> None:
+        done = subprocess.run(
+            [compiler, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), "")
+            raise NativeUnavailable(
+                f"{compiler} cannot build it ({first or f'exit code {done.returncode}'}); give "
+                "another compiler by CXX"
+            )
+
+    def compile_unit(unit: Unit) -> None:
+        run(*FLAGS, *unit.flags, "-c", str(SOURCE / unit.source), "-o", unit.object)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(compile_unit, units))
+    run("-shared", *(unit.object for unit in units), "-o", "library.so")
+    return folder / "library.so"
+
+
+def _keep(built: Path, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(built, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

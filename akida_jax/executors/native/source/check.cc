@@ -1,0 +1,70 @@
+// Runs a network from a file without XLA and compares its potentials: for sanitizers, and for
+// processors that this machine does not have (tests/native/test_sources.py).
+//
+// A file holds int64 sizes (plan fields, bytes of constants, batch, bytes of inputs, values of
+// outputs), then plan, constants, inputs and the int32 outputs expected. Usage: check FILE
+// THREADS PATH...
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels.h"
+#include "network.h"
+
+namespace {
+
+template <class T>
+std::vector<T> take(std::ifstream& file, int64_t count) {
+  std::vector<T> values(count);
+  file.read(reinterpret_cast<char*>(values.data()), count * sizeof(T));
+  if (!file) {
+    std::fprintf(stderr, "the file is too short\n");
+    std::exit(2);
+  }
+  return values;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 4) {
+    std::fprintf(stderr, "usage: check FILE THREADS PATH...\n");
+    return 2;
+  }
+  std::ifstream file(arguments[1], std::ios::binary);
+  const auto sizes = take<int64_t>(file, 5);
+  const auto plan = take<int64_t>(file, sizes[0]);
+  const auto constants = take<uint8_t>(file, sizes[1]);
+  const auto input = take<uint8_t>(file, sizes[3]);
+  const auto expected = take<int32_t>(file, sizes[4]);
+  for (int i = 3; i < count; ++i) {
+    akida_jax::Network network;
+    network.constants = constants.data();
+    network.batch = sizes[2];
+    network.path = std::atoi(arguments[i]);
+    const std::string fault =
+        akida_jax::read_plan(plan.data(), plan.size(), sizes[1], sizes[3], sizes[4], &network);
+    if (!fault.empty() || akida_jax::find_kernels(network.path) == nullptr) {
+      std::fprintf(stderr, "%s\n", fault.empty() ? "no such path here" : fault.c_str());
+      return 2;
+    }
+    std::vector<int32_t> output(expected.size());
+    std::vector<std::thread> threads;
+    {
+      akida_jax::Team team(std::atoi(arguments[2]) - 1, [&threads](std::function<void()> work) {
+        threads.emplace_back(std::move(work));
+      });
+      akida_jax::run_network(network, input.data(), output.data(), team);
+    }
+    for (std::thread& thread : threads) thread.join();
+    if (output != expected) {
+      std::fprintf(stderr, "path %s gives other integers\n", arguments[i]);
+      return 1;
+    }
+  }
+  std::printf("equal\n");
+  return 0;
+}

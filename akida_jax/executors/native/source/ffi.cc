@@ -1,0 +1,60 @@
+// The custom call by which XLA runs a network.
+#include <algorithm>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "kernels.h"
+#include "network.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace akida_jax {
+namespace {
+
+ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
+                ffi::Buffer<ffi::U8> constants, ffi::Result<ffi::Buffer<ffi::S32>> output,
+                ffi::Span<const int64_t> plan, int64_t path) {
+  if (input.dimensions().size() != 4)
+    return ffi::Error::InvalidArgument("the input has not four dimensions");
+  if (find_kernels(path) == nullptr)
+    return ffi::Error::InvalidArgument("this processor cannot run path " + std::to_string(path));
+  Network network;
+  network.constants = constants.typed_data();
+  network.batch = input.dimensions()[0];
+  network.path = path;
+  if (network.batch >= 1 << 24) return ffi::Error::InvalidArgument("the batch is too large");
+  const std::string fault =
+      read_plan(plan.begin(), plan.size(), static_cast<int64_t>(constants.element_count()),
+                static_cast<int64_t>(input.element_count()),
+                static_cast<int64_t>(output->element_count()), &network);
+  if (!fault.empty()) return ffi::Error::InvalidArgument(fault);
+  if (network.batch == 0) return ffi::Error::Success();
+  int64_t helpers = pool.num_threads() - 1;
+  if (network.batch > 1) {
+    helpers = std::min(helpers, network.batch - 1);
+  } else if (!gains_by_sharing(network)) {
+    helpers = 0;
+  }
+  try {
+    Team team(std::max<int64_t>(helpers, 0),
+              [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); });
+    run_network(network, input.typed_data(), output->typed_data(), team);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error::Internal("out of memory");
+  }
+  return ffi::Error::Success();
+}
+
+}  // namespace
+}  // namespace akida_jax
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(akida_jax_run, akida_jax::call,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<ffi::Buffer<ffi::U8>>()
+                                  .Arg<ffi::Buffer<ffi::U8>>()
+                                  .Ret<ffi::Buffer<ffi::S32>>()
+                                  .Attr<ffi::Span<const int64_t>>("plan")
+                                  .Attr<int64_t>("path"));

@@ -1,0 +1,109 @@
+"""How the kernel is built, kept, and done without."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from akida_jax.executors.native import build, library, native_fault
+
+pytestmark = pytest.mark.slow  # each starts Python anew, most compile
+
+RUN = """
+import warnings
+import numpy as np
+import akida_jax as aj
+from akida_jax.executors import choose_executor
+from akida_jax.executors.native import native_fault
+layers = [aj.InputData(input_shape=(1, 1, 8)), aj.FullyConnected(units=2, activation=False)]
+model = aj.Model(layers)
+x = np.ones((1, 1, 1, 8), np.uint8)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for executor in ("native", "auto", "native"):
+        assert (model.forward(x, executor) == model.forward(x, "dense")).all()
+print(choose_executor("auto"), "|", native_fault(), "|", len(caught), "|",
+      *{str(w.message) for w in caught})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _built():
+    if native_fault() is not None:
+        pytest.skip(f"no native executor: {native_fault()}")
+
+
+def run(tmp_path, **environment):
+    given = {**os.environ, build.CACHE: str(tmp_path / "cache"), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", RUN], env=given, capture_output=True, text=True, check=False
+    )
+
+
+def without_compiler(tmp_path):
+    (tmp_path / "empty").mkdir(exist_ok=True)
+    return {"PATH": str(tmp_path / "empty"), "CXX": ""}
+
+
+def kept(tmp_path):
+    return list((tmp_path / "cache").iterdir())
+
+
+def test_the_kernel_is_built_once_and_used_where_there_is_no_compiler(tmp_path):
+    assert run(tmp_path).stdout.startswith("native | None | 0 |")
+    (path,) = kept(tmp_path)
+    made = path.stat().st_mtime_ns
+    second = run(tmp_path, **without_compiler(tmp_path))
+    assert second.stdout.startswith("native | None | 0 |"), second.stderr
+    assert path.stat().st_mtime_ns == made
+
+
+def test_without_a_compiler_all_works_and_one_warning_says_so(tmp_path):
+    result = run(tmp_path, **without_compiler(tmp_path))
+    assert result.stdout.startswith("dense | no C++ compiler was found (CXX, c++, g++, clang++)")
+    assert "| 1 | no native executor here: no C++ compiler was found" in result.stdout
+    assert "The dense executor stands in: the same integers" in result.stdout
+
+
+def test_a_compiler_that_fails_is_named(tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'error: no headers' >&2\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    result = run(tmp_path, CXX=str(broken))
+    assert f"{broken} cannot build it (error: no headers); give another compiler" in result.stdout
+    assert "| 1 |" in result.stdout
+
+
+def test_a_kept_file_that_is_broken_is_built_again(tmp_path):
+    run(tmp_path)
+    (path,) = kept(tmp_path)
+    path.unlink()
+    path.write_bytes(b"no library")
+    assert run(tmp_path).stdout.startswith("native | None | 0 |")
+    assert path.stat().st_size > 10_000
+
+
+def test_a_folder_that_cannot_keep_it_does_no_harm(tmp_path):
+    (tmp_path / "cache").write_text("a file, not a folder")
+    result = run(tmp_path)
+    assert result.stdout.startswith("native | None | 0 |"), result.stderr
+    assert "cannot keep the native executor" in result.stderr
+
+
+def test_it_can_be_switched_off(tmp_path):
+    result = run(tmp_path, **{library.SWITCH: "off"})
+    assert result.stdout.startswith("dense | switched off by AKIDA_JAX_NATIVE=off; unset it | 1 |")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_processes_that_build_at_the_same_time_end_with_one_file(tmp_path):
+    given = {**os.environ, build.CACHE: str(tmp_path / "cache")}
+    both = [
+        subprocess.Popen([sys.executable, "-c", RUN], env=given, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.communicate()[0].startswith("native | None | 0 |")
+    assert len(kept(tmp_path)) == 1

@@ -1,0 +1,150 @@
+"""The native executor on every path of this machine, with `==`."""
+
+import numpy as np
+import pytest
+
+import akida_jax as aj
+from akida_jax import zoo
+from akida_jax.executors import dense_potentials, run_layers
+from akida_jax.executors.native import PATHS, NativeNetwork, available_paths, native_fault
+from akida_jax.executors.native.plan import LARGEST_NEAR_DIVISOR, reciprocals
+from tests.native.samples import close, dense, levels, wide_layers
+from tests.samples import expect, random_inputs, random_variables, small_model
+
+WIDE = wide_layers()
+
+
+@pytest.fixture(autouse=True)
+def _built():
+    # On a machine without a compiler there is nothing to test; CI has one (.ci/run).
+    if native_fault() is not None:
+        pytest.skip(f"no native executor: {native_fault()}")
+
+
+@pytest.fixture(params=PATHS)
+def path(request):
+    if request.param not in available_paths():
+        pytest.skip(f"this processor cannot run {request.param}")
+    return request.param
+
+
+def test_the_portable_path_is_everywhere():
+    assert available_paths()[-1] == "portable"
+
+
+def test_every_type_of_layer_equals_plain_python(path, rng):
+    model = small_model(rng)
+    x = random_inputs(rng, model.input_shape, 255)
+    actual = np.asarray(NativeNetwork(model.programs, path=path)(x))
+    assert actual.dtype == np.int32
+    np.testing.assert_array_equal(actual, expect(model, x)[1], strict=True)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_uneven_widths_equal_the_dense_executor(name, path, rng):
+    model = close(WIDE[name], name)
+    network = NativeNetwork(model.programs, path=path)
+    for density in (0.02, 0.5, 1.0):
+        x = levels(rng, model, 3, density=density)
+        expected = dense(model, x)
+        assert density < 0.5 or len(np.unique(expected)) > 10
+        np.testing.assert_array_equal(np.asarray(network(x)), expected)
+
+
+@pytest.mark.parametrize("model_name", ["akida_tiny", "akidanet"])
+def test_networks_of_the_zoo_equal_the_dense_executor(model_name, path, rng):
+    options = {"alpha": 0.25, "classes": 9, "input_shape": (64, 64, 3)}
+    model = zoo.blank_model(model_name, **(options if model_name == "akidanet" else {}))
+    model = model.with_variables(random_variables(rng, model))
+    network = NativeNetwork(model.programs, path=path)
+    for n in (0, 1, 2, 5):  # one: rows are shared among threads; several: inputs are
+        x = levels(rng, model, n, density=0.2)
+        np.testing.assert_array_equal(np.asarray(network(x)), dense(model, x))
+
+
+@pytest.mark.parametrize("active", [0, 1])
+def test_empty_and_single_events_equal_the_dense_executor(active, path, rng):
+    for name, layers in WIDE.items():
+        model = close(layers, name)
+        x = np.zeros((2, *model.input_shape), np.uint8)
+        x[:active, -1, -1, -1] = 2**model.input_bits - 1
+        actual = np.asarray(NativeNetwork(model.programs, path=path)(x))
+        np.testing.assert_array_equal(actual, dense(model, x))
+
+
+@pytest.mark.parametrize("act_bits", [1, 2, 4])
+@pytest.mark.parametrize("step", [1 / 16, 1, 100.0625, 2047.9375, 2048, 65535.9375])
+def test_levels_are_exact_at_every_potential_around_a_step(step, act_bits, path):
+    """Filters fire at thresholds one apart, so that every remainder of the division occurs."""
+    filters = 64
+    model = aj.Model([
+        aj.InputData(input_shape=(1, 240, 1), input_bits=4),
+        aj.Convolutional(filters=filters, kernel_size=1, act_bits=act_bits),
+        aj.Convolutional(filters=filters, kernel_size=1, activation=False),
+    ])  # fmt: skip
+    names = [layer.name for layer in model.layers[1:]]
+    reach = np.linspace(-step, 16.5 * step, filters)
+    around = np.concatenate([reach[: filters // 2], np.arange(filters // 2) * step * 0.5])
+    threshold = np.clip(np.rint(-around), -(2**19), 2**19 - 1).astype(np.int32)
+    model = model.with_variables({
+        names[0]: {"kernel": np.ones((1, 1, 1, filters), np.int8), "threshold": threshold,
+                   "step": np.full(filters, step, np.float32)},
+        names[1]: {"kernel": np.eye(filters, dtype=np.int8)[None, None]},
+    })  # fmt: skip
+    x = np.tile(np.arange(16, dtype=np.uint8), 15).reshape(1, 1, 240, 1)
+    actual = np.asarray(NativeNetwork(model.programs, path=path)(x))
+    expected = expect(model, x)[1]
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_reciprocals_lie_below_what_they_stand_for():
+    """All divisors for which the kernel takes float32: the bounds that its proof needs."""
+    divisor = np.arange(1, LARGEST_NEAR_DIVISOR + 1, dtype=np.int32)
+    exact = 16 / divisor.astype(np.float64)
+    found = reciprocals(divisor, 4).astype(np.float64)
+    assert (found <= exact * (1 - 2.0**-22)).all()
+    assert (found >= exact * (1 - 2.0**-20)).all()
+
+
+def test_the_native_executor_serves_a_model(rng):
+    model = small_model(rng)
+    x = random_inputs(rng, model.input_shape, 255)
+    for method in (model.forward, model.predict, model.predict_classes):
+        np.testing.assert_array_equal(method(x, "native"), method(x, "dense"), strict=True)
+    assert str(model.activity(x, "native")) == str(model.activity(x, "dense"))
+    with pytest.raises(ValueError, match="layer 'conv_0' takes uint8 inputs, got int64"):
+        model.forward(x.astype(np.int64), "native")
+
+
+def test_a_last_layer_with_activation_gives_levels(rng):
+    model = aj.Model([aj.InputData(input_shape=(1, 1, 40)), aj.FullyConnected(units=5)])
+    model = model.with_variables(random_variables(rng, model))
+    x = levels(rng, model, 6, density=0.5)
+    actual = model.forward(x, "native")
+    assert actual.dtype == np.uint8
+    np.testing.assert_array_equal(actual, model.forward(x, "dense"))
+
+
+def test_a_network_stands_inside_other_compiled_functions(rng):
+    import jax
+
+    model = small_model(rng)
+    network = NativeNetwork(model.programs)
+    x = random_inputs(rng, model.input_shape, 255)
+    doubled = jax.jit(lambda x: 2 * network(x))(x)
+    np.testing.assert_array_equal(
+        doubled, 2 * np.asarray(run_layers(model.programs, x, dense_potentials)[1])
+    )
+
+
+def test_an_input_of_another_shape_is_refused(rng):
+    model = small_model(rng)
+    network = NativeNetwork(model.programs)
+    with pytest.raises(Exception, match="the input has another size than the plan"):
+        np.asarray(network(np.zeros((2, 9, 8, 4), np.uint8)))
+
+
+def test_an_unknown_path_is_refused(rng):
+    with pytest.raises(ValueError, match="unknown path 'sse9'; choose from avx512_vnni"):
+        NativeNetwork(small_model(rng).programs, path="sse9")

@@ -1,0 +1,98 @@
+"""The C++ sources under sanitizers, without XLA."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from akida_jax.executors.native import PATHS, available_paths, build, native_fault
+from akida_jax.executors.native.plan import make_plan
+from tests.native.samples import close, dense, levels, wide_layers
+from tests.samples import small_model
+
+pytestmark = pytest.mark.slow
+
+SANITIZERS = {
+    "address,undefined": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "thread": ("-fsanitize=thread",),
+}
+
+
+@pytest.fixture(autouse=True)
+def _built():
+    if native_fault() is not None:
+        pytest.skip(f"no native executor: {native_fault()}")
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Files of networks, inputs, sparse and dense, and the potentials expected."""
+    folder = tmp_path_factory.mktemp("cases")
+    rng = np.random.default_rng(7)
+    models = {name: close(layers, name) for name, layers in wide_layers().items()}
+    models["small"] = small_model(rng)
+    paths = []
+    for i, model in enumerate(models.values()):
+        for n, density in ((1, 0.7), (3, 0.03)):
+            x = levels(rng, model, n, density=density)
+            paths.append(folder / f"{i}-{n}")
+            write_case(paths[-1], model, x)
+    return paths
+
+
+def write_case(path, model, x):
+    plan = make_plan(model.programs)
+    expected = dense(model, x)
+    sizes = [len(plan.layers), plan.constants.size, len(x), x.size, expected.size]
+    fields = np.array([*sizes, *plan.layers], np.int64)
+    path.write_bytes(fields.tobytes() + plan.constants.tobytes() + x.tobytes() + expected.tobytes())
+
+
+def compile_check(folder, flags):
+    """Compile the checking program with every path; return it."""
+    objects = []
+    for unit in build.units(with_paths=True, main="check.cc"):
+        target = folder / unit.object
+        command = [build.find_compiler(), *build.FLAGS, "-O1", "-g", *flags, *unit.flags]
+        subprocess.run(
+            [*command, "-c", str(build.SOURCE / unit.source), "-o", str(target)], check=True
+        )
+        objects.append(str(target))
+    program = folder / "check"
+    subprocess.run(
+        [build.find_compiler(), *flags, *objects, "-pthread", "-o", str(program)], check=True
+    )
+    return program
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_networks_run_clean(sanitizer, cases, tmp_path):
+    program = compile_check(tmp_path, SANITIZERS[sanitizer])
+    numbers = [str(PATHS.index(path)) for path in available_paths()]
+    for case in cases:
+        for threads in ("1", "3"):
+            done = subprocess.run(
+                [program, case, threads, *numbers], capture_output=True, text=True, check=False
+            )
+            assert (done.stdout, done.stderr, done.returncode) == ("equal\n", "", 0)
+
+
+def test_a_plan_that_does_not_fit_is_refused(cases, tmp_path):
+    """Every field of a plan replaced: refused, or harmless, never a fault of memory."""
+    program = compile_check(tmp_path, SANITIZERS["address,undefined"])
+    original = cases[0].read_bytes()
+    n_fields = int(np.frombuffer(original[:8], np.int64)[0])
+    outcomes = set()
+    for field in range(n_fields):
+        for value in (-1, 0, 7, 2**40):
+            changed = bytearray(original)
+            start = 8 * (5 + field)
+            changed[start : start + 8] = np.int64(value).tobytes()
+            path = tmp_path / "changed"
+            path.write_bytes(changed)
+            done = subprocess.run([program, path, "1", "0"], capture_output=True, text=True,
+                                  check=False)  # fmt: skip
+            assert done.returncode in (0, 1, 2), (field, value, done.stderr)
+            assert "Sanitizer" not in done.stderr, (field, value, done.stderr)
+            outcomes.add(done.returncode)
+    assert {1, 2} <= outcomes
