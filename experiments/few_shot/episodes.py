@@ -61,31 +61,28 @@ def pack_rows(spikes: UInt8[np.ndarray, "n inputs"]) -> UInt32[np.ndarray, "n wo
 
 
 class Episodes(NamedTuple):
-    """Indices into a pool, class by class."""
+    """Indices into a pool, class by class, and the seeds of the learners.
+
+    An episode keeps its seed wherever it is taken along: its answers depend on nothing else.
+    """
 
     support: Int[np.ndarray, "episodes ways shots"]
     query: Int[np.ndarray, "episodes ways queries"]
+    seeds: UInt32[np.ndarray, " episodes"]
 
     @property
     def shots(self) -> int:
         """Samples of each class that are learned."""
         return self.support.shape[2]
 
-    @property
-    def seeds(self) -> UInt32[np.ndarray, " episodes"]:
-        """Of the learners: numbers of episodes that differ in their first samples differ."""
-        place = np.arange(len(self.support), dtype=np.uint32)
-        return place * np.uint32(65_537) + self.support[:, 0, 0].astype(np.uint32)
-
     def first(self, n: int) -> "Episodes":
         """Return the first episodes."""
-        return Episodes(self.support[:n], self.query[:n])
+        return Episodes(*(part[:n] for part in self))
 
-    def pieces(self, size: int = _PIECE) -> Iterator["Episodes"]:
+    def pieces(self, size: int) -> Iterator["Episodes"]:
         """Yield some episodes at a time, in order."""
         for start in range(0, len(self.support), size):
-            stop = start + size
-            yield Episodes(self.support[start:stop], self.query[start:stop])
+            yield Episodes(*(part[start : start + size] for part in self))
 
     def in_turns(self) -> tuple[Int[np.ndarray, "t episodes"], Int32[np.ndarray, "t episodes"]]:
         """Return what to learn in order: a first sample of every class, then a second, ...
@@ -130,7 +127,10 @@ def draw(pool: Pool, *, shots: int, queries: int, episodes: int, seed: int) -> E
             rest = np.setdiff1d(askable, support)
             query = rng.choice(rest, queries, replace=False)
             chosen[episode, label] = np.concatenate([support, query])
-    return Episodes(chosen[..., :shots], chosen[..., shots:])
+    # A number of its own for each episode; by its first sample, others in another draw.
+    place = np.arange(episodes, dtype=np.uint32) * np.uint32(65_537)
+    seeds = place + chosen[:, 0, 0].astype(np.uint32)
+    return Episodes(chosen[..., :shots], chosen[..., shots:], seeds)
 
 
 def draw_all(pool: Pool, *, queries: int, episodes: int, seed: int) -> Episodes:
@@ -221,7 +221,11 @@ def ask(
 
 
 def learn_episodes(
-    pool: Pool, episodes: Episodes, settings: learning.LearningSettings
+    pool: Pool,
+    episodes: Episodes,
+    settings: learning.LearningSettings,
+    *,
+    piece_size: int = _PIECE,
 ) -> tuple[Answers, float]:
     """Learn every episode by the chip's rule, and ask it.
 
@@ -229,12 +233,13 @@ def learn_episodes(
       pool: samples.
       episodes: tasks.
       settings: of every learner.
+      piece_size: episodes that are learned at once; any number gives the same answers.
 
     Returns:
       The answers to the queries, and the mean number of weights that a sample moved.
     """
     answers, swaps = [], []
-    for piece in episodes.pieces():
+    for piece in episodes.pieces(piece_size):
         state = learning.first_state(settings, pool.n_inputs, jnp.asarray(piece.seeds))
         learned = learn(state, pool, piece)
         swaps.append(np.asarray(learned.swaps).sum())

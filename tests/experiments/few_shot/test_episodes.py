@@ -40,8 +40,8 @@ def test_an_episode_asks_for_what_it_has_not_learned(pool):
     again = episodes.draw(pool, shots=3, queries=5, episodes=20, seed=1)
     np.testing.assert_array_equal(drawn.support, again.support)
     assert (episodes.draw(pool, shots=3, queries=5, episodes=20, seed=2).query != drawn.query).any()
-    # The first episodes of a longer series are those of a shorter one.
-    np.testing.assert_array_equal(drawn.first(4).support, drawn.support[:4])
+    for part, whole in zip(drawn.first(4), drawn, strict=True):
+        np.testing.assert_array_equal(part, whole[:4], strict=True)
 
 
 def test_sides_that_are_apart_stay_apart(pool):
@@ -67,16 +67,21 @@ def test_learners_have_seeds_of_their_own(pool):
     assert len(set(drawn.seeds.tolist())) == 300
 
 
-@pytest.mark.parametrize("piece", [2, 250])
-def test_learning_together_is_learning_each_alone(pool, monkeypatch, piece):
+def test_answers_do_not_depend_on_the_pieces(pool):
+    """Learners have their seeds from the draw, wherever pieces begin."""
     drawn = episodes.draw(pool, shots=3, queries=4, episodes=5, seed=0)
-    # The default was bound when `pieces` was defined.
-    monkeypatch.setattr(Episodes.pieces, "__defaults__", (piece,))
+    answers, swaps = episodes.learn_episodes(pool, drawn, settings())
+    for size in (1, 2, 3):
+        found, moved = episodes.learn_episodes(pool, drawn, settings(), piece_size=size)
+        np.testing.assert_array_equal(found, answers, strict=True)
+        assert moved == swaps
+
+
+def test_learning_together_is_learning_each_alone(pool):
+    drawn = episodes.draw(pool, shots=3, queries=4, episodes=5, seed=0)
     answers, swaps = episodes.learn_episodes(pool, drawn, settings())
     moved = 0
-    for i, (support, query) in enumerate(zip(drawn.support, drawn.query, strict=True)):
-        # A piece counts its episodes from 0.
-        seed = Episodes(drawn.support[i - i % piece :], drawn.query).seeds[i % piece]
+    for i, (support, query, seed) in enumerate(zip(*drawn, strict=True)):
         learner = aj.EdgeLearner(**dataclasses.asdict(settings()), seed=int(seed))
         learner.fit(pool.spikes[:0])
         for turn in range(3):
@@ -94,9 +99,9 @@ def test_a_silent_sample_is_of_no_class(pool):
     spikes[0] = 0
     silent = Pool(spikes, pool.labels, pool.labels > 0, pool.query)
     support = np.array([[[1], [EACH], [2 * EACH]]])
-    answers, _ = episodes.learn_episodes(
-        silent, Episodes(support, np.array([[[0], [EACH], [2 * EACH]]])), settings()
-    )
+    query = np.array([[[0], [EACH], [2 * EACH]]])
+    seeds = np.zeros(1, np.uint32)
+    answers, _ = episodes.learn_episodes(silent, Episodes(support, query, seeds), settings())
     assert answers.tolist() == [[[-1], [1], [2]]]
 
 
