@@ -126,7 +126,8 @@ class EdgeLearner:
 
         Args:
           x: uint8 of 0 and 1, any shape (n, ...): outputs of a layer with 1-bit activations.
-          labels: class of each; None if they are not known: then all neurons compete.
+          labels: class of each; None if they are not known: then all neurons compete, those
+            first that hold the sample already, with a potential of at least their threshold.
 
         Returns:
           The neuron that learned each sample, -1 where its plasticity is 0.

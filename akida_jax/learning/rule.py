@@ -8,7 +8,9 @@ weights before and after. A sample, a set of inputs that spike, is learned by on
    that meet a weight of 1. Neurons that never learned go before those that have, unless one
    of these recognises the sample (`Rule.competition`). Of neurons that have learned, with a
    label, those of the highest plasticity go first: else the one that is ahead wins ever more,
-   and the others of its class keep the peculiarities of a sample or two.
+   and the others of its class keep the peculiarities of a sample or two. Without a label a
+   neuron that holds the sample, with a potential of at least its threshold, goes before all
+   others: else a neuron that knows nothing, of any class, would take what one knows.
 2. The winner moves weights from silent inputs to active ones that it has no weight on. How
    many follows from its plasticity. It takes first the inputs that most other neurons of its
    class have learned, and gives up first those that fewest have; among equals a hash of seed,
@@ -39,7 +41,7 @@ ONE = 2**FRACTION_BITS
 """Fixed-point 1.0 of plasticities and of the competition."""
 UNLABELLED = -1
 """Label of a sample for which all neurons compete."""
-_FRESH, _RECOGNISED = ONE + 1, ONE + 2
+_FRESH, _RECOGNISED, _HELD = ONE + 1, ONE + 2, ONE + 3
 """Precedence over every plasticity."""
 _HALF = 2 ** (FRACTION_BITS - 1)
 
@@ -50,8 +52,9 @@ class Rule(NamedTuple):
     Attributes:
       min_plasticity: floor of every plasticity.
       decay: what a plasticity loses at each sample that its neuron learns.
-      competition: 0: a neuron that has learned never keeps others of its class from learning.
-        Above: it does if its potential reaches its threshold times (1 - competition).
+      competition: 0: a neuron that has learned never keeps others of its class from learning
+        a sample with a label. Above: it does if its potential reaches its threshold times
+        (1 - competition).
     """
 
     min_plasticity: UInt32[Array, ""]
@@ -122,7 +125,8 @@ def learn(
     Args:
       state: before.
       spikes: packed, see `planes.pack`.
-      label: class whose neurons compete; `UNLABELLED` for all neurons.
+      label: class whose neurons compete; `UNLABELLED` for all neurons, of which those that
+        hold the sample go first.
 
     Returns:
       The state after, and the neuron that learned. It is -1, and nothing has changed, if no
@@ -181,9 +185,11 @@ def _score(
     fresh = state.threshold == 0
     recognised = near & ~fresh & (state.rule.competition > 0)
     labelled = label != UNLABELLED
+    held = (potential >= state.threshold) & ~fresh & ~labelled
     by_plasticity = jnp.where(labelled, state.plasticity.astype(jnp.int32), jnp.int32(0))
     precedence = jnp.where(fresh, jnp.int32(_FRESH), by_plasticity)
     precedence = jnp.where(recognised, jnp.int32(_RECOGNISED), precedence)
+    precedence = jnp.where(held, jnp.int32(_HELD), precedence)
     allowed = (state.classes == label) | ~labelled
     precedence = jnp.where(allowed, precedence, jnp.int32(-1))
     return jnp.where(allowed & (precedence == precedence.max(0)), potential, jnp.int32(-1))

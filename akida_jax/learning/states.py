@@ -26,8 +26,9 @@ class LearningSettings:
       neurons_per_class: neurons that share a class.
       initial_plasticity: share of a neuron's useless weights that its first sample moves.
       learning_competition: 0: a neuron that has learned never keeps others of its class
-        from learning; above, it does for samples that come so near to what it learned: at a
-        potential of (1 - learning_competition) times its threshold. Keep it <= 0.5.
+        from learning a sample with a label; above, it does for samples that come so near to
+        what it learned: at a potential of (1 - learning_competition) times its threshold.
+        Keep it <= 0.5.
       min_plasticity: below which plasticity does not fall.
       plasticity_decay: what each sample takes from the plasticity of the neuron that learns
         it, as a share of the initial one.

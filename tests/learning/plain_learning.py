@@ -56,6 +56,8 @@ class PlainLearner:
             slack = self.threshold[j] * self.competition // ONE
             if self.threshold[j] == 0:
                 return 1, 0, potential, -j
+            if label == -1 and potential >= self.threshold[j]:
+                return 3, 0, potential, -j
             if self.competition and potential >= self.threshold[j] - slack:
                 return 2, 0, potential, -j
             return 0, self.plasticity[j] if label != -1 else 0, potential, -j

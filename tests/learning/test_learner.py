@@ -83,6 +83,20 @@ def test_without_labels_all_neurons_compete(prototypes):
     np.testing.assert_array_equal(learner.predict(prototypes[:3]).argmax(1), winners[0])
 
 
+def test_labelled_samples_shown_again_without_labels_stay_with_their_class(prototypes):
+    """At default settings, with fresh neurons of every class beside those that learned."""
+    learner = make(neurons_per_class=4, num_weights=10)
+    taught = learner.fit(prototypes[:3], [0, 1, 2])
+    np.testing.assert_array_equal(learner.fit(np.tile(prototypes[:3], (3, 1))), np.tile(taught, 3))
+    assert learner.statistics().used.sum() == 3
+    np.testing.assert_array_equal(learner.predict_classes(prototypes[:3]), [0, 1, 2])
+    # What no neuron holds goes to a fresh one; the labels that follow find theirs untouched.
+    (fresh,) = learner.fit(prototypes[3:])
+    assert fresh not in taught
+    np.testing.assert_array_equal(learner.predict_classes(prototypes[:3]), [0, 1, 2])
+    assert (learner.fit(prototypes[:3], [0, 1, 2]) // 4).tolist() == [0, 1, 2]
+
+
 def test_new_classes_leave_the_old_bits(noisy):
     learner = make()
     learner.fit(*noisy(15))

@@ -239,6 +239,29 @@ def test_neurons_of_a_class_learn_in_turns_while_they_are_plastic(rng):
     assert winners.tolist() == [int(first[0])] * 2
 
 
+def test_a_sample_without_label_goes_to_the_neuron_that_holds_it(rng):
+    """Fresh neurons, of whatever class, take only what no neuron holds; with labels, all."""
+    first, other = sample_of(*range(14)), sample_of(*range(20, 34))
+    state, taught = LEARN(begin(), first, jnp.int32(1))
+    for label, expected in ((UNLABELLED, int(taught)), (1, 4)):
+        _, winner = LEARN(state, first, jnp.int32(label))
+        assert (winner == taught) == (label == UNLABELLED)
+        assert winner // 3 == expected // 3
+    _, winner = LEARN(state, other, jnp.int32(UNLABELLED))
+    assert state.threshold[winner] == 0
+    # One that holds the sample goes before one that comes near it with a higher potential.
+    near = begin(learning_competition=0.5, num_classes=1, neurons_per_class=2, num_weights=12)
+    near, wide = LEARN(near, sample_of(*range(12)), jnp.int32(0))
+    near, small = LEARN(near, sample_of(20, 21, 22), jnp.int32(0))
+    assert near.threshold.tolist()[int(small)] == 3
+    asked = sample_of(*range(8), 20, 21, 22)
+    assert potentials(near.weights, asked)[wide] > potentials(near.weights, asked)[small]
+    _, winner = LEARN(near, asked, jnp.int32(UNLABELLED))
+    assert winner == small
+    _, winner = LEARN(near, asked, jnp.int32(0))
+    assert winner == wide
+
+
 def test_competition_keeps_others_from_learning_what_is_known(rng):
     x = np.repeat(samples(rng, 1), 3, 0)
     for competition, n_neurons in ((0.0, 3), (0.1, 1)):
