@@ -116,7 +116,8 @@ def _check(layer: LayerPlacement, swaps: Number, neurons_per_class: int) -> floa
     if not whole or spec.units % neurons_per_class:
         raise ValueError(f"layer {layer.name!r}: neurons_per_class must divide its {spec.units} "
                          f"neurons, got {neurons_per_class!r}")  # fmt: skip
-    num_weights = np.asarray(layer.program.kernels["kernel"]).sum() / spec.units
+    # Neurons that never learned have none.
+    num_weights = np.asarray(layer.program.kernels["kernel"]).sum((0, 1, 2)).max()
     if not isinstance(swaps, jax.core.Tracer) and not 0 <= swaps <= num_weights:
         raise ValueError(f"layer {layer.name!r}: swaps must be 0 to its {num_weights:g} weights a "
                          f"neuron, got {swaps}")  # fmt: skip

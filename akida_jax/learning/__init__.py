@@ -14,6 +14,7 @@ from akida_jax.learning.rule import (
     learn,
     learn_stream,
     potentials,
+    taught_potentials,
 )
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
 
@@ -32,5 +33,6 @@ __all__ = [
     "pack",
     "potentials",
     "suggest_num_weights",
+    "taught_potentials",
     "unpack",
 ]

@@ -16,7 +16,13 @@ from numpy.typing import ArrayLike
 from akida_jax.layers import FullyConnected, InputData
 from akida_jax.learning.files import read_learner, write_learner
 from akida_jax.learning.planes import pack, unpack
-from akida_jax.learning.rule import ONE, UNLABELLED, LearningState, learn_stream, potentials
+from akida_jax.learning.rule import (
+    ONE,
+    UNLABELLED,
+    LearningState,
+    learn_stream,
+    taught_potentials,
+)
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
 from akida_jax.model import Inputs, Model
 from akida_jax.quant.architecture import Shape
@@ -152,6 +158,8 @@ class EdgeLearner:
     def predict(self, x: ArrayLike) -> Int32[np.ndarray, "n neurons"]:
         """Return each neuron's potential: active inputs that meet a weight of 1.
 
+        That of a neuron that never learned is 0: its weights were only drawn.
+
         Args:
           x: as of `fit`.
 
@@ -160,12 +168,12 @@ class EdgeLearner:
         """
         state = self._state("predicts nothing")
         spikes, _ = self._check_samples(x)
-        return np.asarray(_potentials(state.weights, _packed(spikes)))
+        return np.asarray(_potentials(state, _packed(spikes)))
 
     def predict_classes(self, x: ArrayLike) -> Int32[np.ndarray, " n"]:
         """Return the class of the most active neuron; of equals the first.
 
-        A sample that meets no weight at all has none: -1.
+        A sample that meets no weight of any neuron that learned has none: -1.
 
         Args:
           x: as of `fit`.
@@ -215,8 +223,8 @@ class EdgeLearner:
     def attach(self, model: Model, *, name: str = NAME) -> Model:
         """Return a model with the learned layer as its last: 1-bit weights, no activation.
 
-        Its potentials are those of `predict`; neuron i is of class
-        ``i // neurons_per_class``.
+        Its potentials are those of `predict`: neurons that never learned have no weights.
+        Neuron i is of class ``i // neurons_per_class``.
 
         Args:
           model: whose output is what was learned from.
@@ -227,7 +235,7 @@ class EdgeLearner:
             shape than the samples.
           ModelError: if the chip has no such layer.
         """
-        self._state("cannot be attached")
+        state = self._state("cannot be attached")
         last = model.layers[-1]
         bits: int | None = None
         if isinstance(last, InputData):
@@ -243,7 +251,8 @@ class EdgeLearner:
         if self.input_shape is None or np.prod(model.output_shape) != np.prod(self.input_shape):
             raise ValueError(f"layer {last.name!r}: its output {model.output_shape} differs from "
                              f"the samples learned, {self.input_shape}")  # fmt: skip
-        kernel = self.weights.T.astype(np.int8)[None, None]
+        taught = np.asarray(state.threshold) > 0
+        kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
         layer = FullyConnected(units=kernel.shape[-1], activation=False, weight_bits=1, name=name)
         variables = {**model.variables, name: {"kernel": kernel}}
         return Model([*model.layers, layer], variables, registers=model.registers)
@@ -334,8 +343,8 @@ _learn = jax.jit(learn_stream)
 
 
 @jax.jit
-def _potentials(weights: jax.Array, spikes: jax.Array) -> jax.Array:
-    return jax.lax.map(functools.partial(potentials, weights), spikes)
+def _potentials(state: LearningState, spikes: jax.Array) -> jax.Array:
+    return jax.lax.map(functools.partial(taught_potentials, state), spikes)
 
 
 @jax.jit

@@ -117,6 +117,16 @@ def potentials(
     return count_ones(weights & spikes, 1)
 
 
+def taught_potentials(
+    state: LearningState, spikes: UInt32[Array, "words ..."]
+) -> Int32[Array, "neurons ..."]:
+    """Return the potentials of the neurons that have learned, 0 for those that never have.
+
+    Weights that were only drawn answer for no class.
+    """
+    return jnp.where(state.threshold > 0, potentials(state.weights, spikes), jnp.int32(0))
+
+
 def learn(
     state: LearningState, spikes: UInt32[Array, "words ..."], label: Int32[Array, "..."]
 ) -> tuple[LearningState, Int32[Array, "..."]]:

@@ -194,7 +194,7 @@ def learn(
 @jax.jit
 def _ask(state: learning.LearningState, spikes: Array) -> Array:
     def one(query: Array) -> Array:
-        found = learning.potentials(state.weights, query)
+        found = learning.taught_potentials(state, query)
         classes = jnp.take_along_axis(state.classes, found.argmax(0)[None], 0)[0]
         return jnp.where(found.max(0) > 0, classes, jnp.int32(-1))
 
@@ -208,7 +208,7 @@ def ask(
 ) -> Int[np.ndarray, "episodes ..."]:
     """Return the class of the most active neuron, for some samples of each learner.
 
-    A sample that meets no weight at all has none: -1.
+    A sample that meets no weight of any neuron that learned has none: -1.
 
     Args:
       state: of learners, the episode last.

@@ -55,6 +55,23 @@ def test_classes_are_learned_from_five_samples_each(noisy):
     np.testing.assert_array_equal(learner.predict(test), test.astype(int) @ learner.weights.T)
 
 
+def test_neurons_that_never_learned_answer_nothing(prototypes):
+    """Samples that lie on their drawn weights are of the class that was taught, or of none."""
+    learner = make()
+    learner.fit(prototypes[:1], [1])
+    on_drawn = learner.weights * (1 - learner.weights[2:4].max(0))
+    used = learner.statistics().used
+    assert used.sum() == 1
+    found = learner.predict(on_drawn)
+    assert not found[:, ~used].any()
+    np.testing.assert_array_equal(found[:, used], on_drawn.astype(int) @ learner.weights[used].T)
+    assert learner.predict_classes(on_drawn[[0, 1, 4, 5]]).tolist() == [-1] * 4
+    assert set(learner.predict_classes(learner.weights).tolist()) <= {-1, 1}
+    untaught = make()
+    untaught.fit(prototypes[:0])
+    assert untaught.predict_classes(prototypes).tolist() == [-1] * 4
+
+
 def test_any_number_of_calls_is_one_stream(noisy):
     x, labels = noisy(20)
     whole, parts = make(), make()
@@ -246,8 +263,9 @@ def test_the_attached_model_computes_the_potentials(rng):
     x, labels = images(rng), rng.integers(0, 3, 30)
     spikes = model.forward(x)
     assert set(np.unique(spikes)) == {0, 1}
-    learner = make()
+    learner = make(neurons_per_class=20)
     learner.fit(np.asarray(spikes).astype(np.uint8), labels)
+    assert not learner.statistics().used.all()
     whole = learner.attach(model)
     expected = learner.predict(np.asarray(spikes).astype(np.uint8))
     for executor in ("dense", "event"):

@@ -43,6 +43,24 @@ def test_cost_by_hand():
     assert "assumed" in str(cost)
 
 
+def test_neurons_that_never_learned_do_not_count():
+    """They have no weights in an attached model; those that learned have all theirs."""
+    full = place()
+    kernel = np.array(full.layers[-1].program.kernels["kernel"])
+    kernel[..., 2:] = 0
+    model = aj.Model(
+        [
+            aj.InputData(input_shape=(1, 1, 20), input_bits=1, name="data"),
+            aj.FullyConnected(units=6, activation=False, weight_bits=1, name="learned"),
+        ],
+        {"learned": {"kernel": kernel}},
+    )
+    given = {"swaps": 5, "neurons_per_class": 3, "law": SIMPLE}
+    expected = mapping.estimate_learning(full, SPARSITY, **given)
+    found = mapping.estimate_learning(mapping.place(model, mapping.AKD1000), SPARSITY, **given)
+    assert found.support_operations == expected.support_operations == 2 * (EVENTS + 5)
+
+
 def test_a_neuron_per_class_asks_no_others():
     cost = mapping.estimate_learning(place(), SPARSITY, swaps=0)
     assert cost.support_operations == cost.update_cycles == 0

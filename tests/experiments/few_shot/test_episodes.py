@@ -94,6 +94,19 @@ def test_learning_together_is_learning_each_alone(pool):
     assert swaps == moved / drawn.support.size
 
 
+def test_neurons_that_never_learned_answer_nothing(pool):
+    """A sample for nine neurons of a class leaves eight with their drawn weights."""
+    drawn = episodes.draw(pool, shots=1, queries=7, episodes=6, seed=0)
+    answers, _ = episodes.learn_episodes(pool, drawn, settings(neurons_per_class=9))
+    for i, (support, query, seed) in enumerate(zip(*drawn, strict=True)):
+        given = dataclasses.asdict(settings(neurons_per_class=9))
+        learner = aj.EdgeLearner(**given, seed=int(seed))
+        learner.fit(pool.spikes[support.reshape(-1)], range(WAYS))
+        used = learner.statistics().used
+        potentials = pool.spikes[query.reshape(-1)].astype(int) @ learner.weights[used].T
+        np.testing.assert_array_equal(answers[i].reshape(-1), potentials.argmax(1))
+
+
 def test_a_silent_sample_is_of_no_class(pool):
     spikes = pool.spikes.copy()
     spikes[0] = 0
