@@ -1,11 +1,12 @@
 """On-chip learning: the last layer learns new classes from a few samples.
 
 `rule` is what happens at one sample, in integers; `planes` how it counts and chooses inputs;
-`states` what learning begins with; `learner` what users call.
+`states` what learning begins with; `learner` what users call; `suggestions` how many weights a
+neuron should have.
 """
 
 from akida_jax.learning.files import LearnerFileError
-from akida_jax.learning.learner import EdgeLearner, LearningStatistics, suggest_num_weights
+from akida_jax.learning.learner import EdgeLearner, LearningStatistics
 from akida_jax.learning.planes import pack, unpack
 from akida_jax.learning.rule import (
     UNLABELLED,
@@ -17,6 +18,7 @@ from akida_jax.learning.rule import (
     taught_potentials,
 )
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
+from akida_jax.learning.suggestions import num_weights_for, suggest_num_weights
 
 __all__ = [
     "UNLABELLED",
@@ -30,6 +32,7 @@ __all__ = [
     "first_state",
     "learn",
     "learn_stream",
+    "num_weights_for",
     "pack",
     "potentials",
     "suggest_num_weights",

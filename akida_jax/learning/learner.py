@@ -24,14 +24,11 @@ from akida_jax.learning.rule import (
     taught_potentials,
 )
 from akida_jax.learning.states import LearningSettings, add_neurons, first_state
-from akida_jax.model import Inputs, Model
+from akida_jax.model import Model
 from akida_jax.quant.architecture import Shape
 
 NAME = "learned"
 """Of the layer that `EdgeLearner.attach` adds."""
-SURPLUS = 1.2
-"""Weights of a neuron over the mean number of active inputs. Source: the vendor's public
-guide to edge learning."""
 _NAMED = 5
 
 
@@ -314,29 +311,6 @@ class EdgeLearner:
                 f"{_list(outside)}; add_classes adds classes"
             )
         return array.astype(np.int32)
-
-
-def suggest_num_weights(model: Model, x: Inputs) -> int:
-    """Return 1.2 times the mean number of active outputs, at most half of them.
-
-    Args:
-      model: whose last layer has 1-bit activations.
-      x: inputs, as many kinds as will be learned.
-
-    Raises:
-      ValueError: if there is no input, or the outputs are not 0 and 1, or all are 0.
-    """
-    if not len(x):
-        raise ValueError("suggest_num_weights needs at least one input, got none")
-    spikes = np.asarray(model.forward(x))
-    if spikes.max(initial=0) > 1 or spikes.min(initial=0) < 0:
-        raise ValueError(f"layer {model.layers[-1].name!r}: its outputs are not 0 and 1; end the "
-                         "model with a layer of 1-bit activations")  # fmt: skip
-    mean = spikes.reshape(len(spikes), -1).sum(1).mean()
-    if mean == 0:
-        raise ValueError(f"layer {model.layers[-1].name!r}: no output is active for any input; "
-                         "nothing can be learned from it")  # fmt: skip
-    return min(round(SURPLUS * mean), spikes[0].size // 2)
 
 
 _learn = jax.jit(learn_stream)

@@ -323,8 +323,17 @@ def test_no_samples_teach_nothing(rng):
 
 def test_the_suggested_number_of_weights(rng):
     model, x = backbone(), images(rng, 50)
-    active = np.asarray(model.forward(x)).reshape(50, -1).sum(1).mean()
-    assert learning.suggest_num_weights(model, x) == min(round(1.2 * active), 30)
+    active = float(np.asarray(model.forward(x)).reshape(50, -1).sum(1).mean())
+    few = model.with_variables({"spikes": {"threshold": np.full(5, 60, np.int32)}})
+    mean = float(np.asarray(few.forward(x)).reshape(50, -1).sum(1).mean())
+    assert 1.2 * mean < 29
+    assert learning.suggest_num_weights(few, x) == round(1.2 * mean)
+    assert round(1.2 * active) > 30
+    message = (f"layer 'spikes': 1.2 times its {active:.1f} active outputs is more than half of "
+               "the 60; suggested is that half, 30")  # fmt: skip
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert learning.suggest_num_weights(model, x) == 30
+    assert caught[0].filename == __file__
     silent = model.with_variables({"spikes": {"threshold": np.full(5, 10_000, np.int32)}})
     with pytest.raises(ValueError, match="layer 'spikes': no output is active for any input"):
         learning.suggest_num_weights(silent, x)
@@ -357,6 +366,16 @@ def test_samples_that_cannot_be_learned_are_refused(x, labels, message):
     with pytest.raises(ValueError, match=message):
         learner.fit(x, labels)
     assert learner.state is None
+
+
+@pytest.mark.parametrize(
+    ("active", "n_inputs", "expected"),
+    [(10, 100, 12), (0.2, 100, 1), (1, 1, 1), (60, 100, 50), (1.25, 100, 2), (41.7, 101, 50)],
+)
+def test_weights_are_a_few_more_than_active_inputs(active, n_inputs, expected):
+    """At least one, at most half of the inputs; 1.2 * 1.25 is 1.5, rounded to even."""
+    assert learning.num_weights_for(active, n_inputs) == expected
+    assert learning.num_weights_for(active, n_inputs, surplus=0.001) == 1
 
 
 def test_too_many_weights_are_reported():
