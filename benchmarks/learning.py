@@ -83,7 +83,7 @@ class NumpyLearner:
         self.weights = np.asarray(weights).T.astype(bool)
         self.plasticity = np.asarray(state.plasticity).astype(np.int64)
         self.learned = np.zeros(WAYS, np.int64)
-        self.rule = [int(v) for v in state.rule]
+        self.rule = state.rule
         self.samples = episodes.bits[:, :, episode].T.astype(bool)
         self.labels = np.asarray(episodes.labels[:, episode])
         # The same draws, made ahead: what is timed is learning.
@@ -95,7 +95,7 @@ class NumpyLearner:
         """Learn all samples; return the weights."""
         weights, plasticity = self.weights.copy(), self.plasticity.copy()
         learned = self.learned.copy()
-        floor, decay, _ = self.rule
+        floor, decay = int(self.rule.min_plasticity), int(self.rule.decay)
         for active, label in zip(self.samples, self.labels, strict=True):
             row = weights[label]
             place = self.order[label, learned[label]]

@@ -47,7 +47,7 @@ _HALF = 2 ** (FRACTION_BITS - 1)
 
 
 class Rule(NamedTuple):
-    """Parameters of the rule, fixed point with 16 fraction bits.
+    """Parameters of the rule; shares in fixed point with 16 fraction bits.
 
     Attributes:
       min_plasticity: floor of every plasticity.
@@ -55,11 +55,17 @@ class Rule(NamedTuple):
       competition: 0: a neuron that has learned never keeps others of its class from learning
         a sample with a label. Above: it does if its potential reaches its threshold times
         (1 - competition).
+      turns: whether the plastic neurons of a class learn in turns. Every learner's do; false
+        shows what that brings.
+      mates: whether the weights of class-mates decide which inputs a winner takes and gives
+        up; as above.
     """
 
     min_plasticity: UInt32[Array, ""]
     decay: UInt32[Array, ""]
     competition: UInt32[Array, ""]
+    turns: Bool[Array, ""]
+    mates: Bool[Array, ""]
 
 
 class LearningState(NamedTuple):
@@ -196,7 +202,8 @@ def _score(
     recognised = near & ~fresh & (state.rule.competition > 0)
     labelled = label != UNLABELLED
     held = (potential >= state.threshold) & ~fresh & ~labelled
-    by_plasticity = jnp.where(labelled, state.plasticity.astype(jnp.int32), jnp.int32(0))
+    by_turns = labelled & state.rule.turns
+    by_plasticity = jnp.where(by_turns, state.plasticity.astype(jnp.int32), jnp.int32(0))
     precedence = jnp.where(fresh, jnp.int32(_FRESH), by_plasticity)
     precedence = jnp.where(recognised, jnp.int32(_RECOGNISED), precedence)
     precedence = jnp.where(held, jnp.int32(_HELD), precedence)
@@ -216,6 +223,7 @@ def _support(
 ) -> UInt32[Array, "planes words ..."]:
     """Return how many others of the winner's class have learned a weight on each input."""
     mates = (state.classes == _pick(state.classes, is_winner)) & (state.threshold > 0)
+    mates &= state.rule.mates
     return add_up(jnp.where((mates & ~is_winner)[:, None], state.weights, jnp.uint32(0)))
 
 

@@ -119,8 +119,13 @@ def first_state(
 def first_rule(settings: LearningSettings) -> Rule:
     """Return the parameters of the rule in fixed point."""
     decay = settings.plasticity_decay * settings.initial_plasticity
-    shares = (settings.min_plasticity, decay, settings.learning_competition)
-    return Rule(*(jnp.uint32(to_fixed_point(share)) for share in shares))
+    return Rule(
+        min_plasticity=jnp.uint32(to_fixed_point(settings.min_plasticity)),
+        decay=jnp.uint32(to_fixed_point(decay)),
+        competition=jnp.uint32(to_fixed_point(settings.learning_competition)),
+        turns=jnp.bool_(True),
+        mates=jnp.bool_(True),
+    )
 
 
 def neuron_classes(settings: LearningSettings, classes: range) -> Int32[jnp.ndarray, " neurons"]:

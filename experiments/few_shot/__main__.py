@@ -56,7 +56,7 @@ class Config:
     Attributes:
       data: "synthetic" is computed; "nmnist", "faces" and "clips" lie in $AKIDA_JAX_DATA.
       data_dir: folder of the data set, instead of its place there.
-      n_old: classes that train the backbone, the first ones; "clips" has all synthetic ones.
+      n_old: classes that train the backbone, the first ones; for "clips" all synthetic ones.
       turns: 2 or 4 add the old classes' samples turned by half or quarter turns, as classes of
         their own.
       seed: of weights, order, augmentation, synthetic data, episodes and learners.
@@ -154,14 +154,14 @@ PRESETS = {
     ),
     "clips": (
         "10 clips of DVS128 Gesture learned beside 11 synthetic gestures",
-        Config(data="clips", stride_ms=25.0, queries=10),
+        Config(data="clips", n_old=11, stride_ms=25.0, queries=10),
     ),
     "smoke": (
         "the whole pipeline in under a minute; the numbers mean nothing",
         Config(n_train_per_class=3, n_test_per_class=2, duration_ms=300.0, spikes=16,
                float_epochs=1, quantized_epochs=1, shots=(1,), queries=2, episodes=4,
                sweep_episodes=2, sweep_neurons=(1, 2), many_neurons=(2,), old_neurons=(2,),
-               neurons_per_class=2,               output="runs/smoke"),
+               neurons_per_class=2, output="runs/smoke"),
     ),
 }  # fmt: skip
 

@@ -148,6 +148,10 @@ def _load_frames(config: Any, name: str) -> tuple[datasets.EventDataset, EventFr
 def _load_clips(config: Any) -> Classes:
     """Return synthetic gestures as old classes, the ten real clips as new ones."""
     synthetic, made = _load_frames(config, "synthetic")
+    n_old = len(synthetic.class_names)
+    if config.n_old != n_old:
+        raise ValueError(f"--n-old must be {n_old} for clips, which are learned beside all "
+                         f"synthetic gestures, got {config.n_old}")  # fmt: skip
     clips, real = _load_frames(config, "clips")
     support, query = Examples(real.train_x, real.train_y), Examples(real.test_x, real.test_y)
     return Classes(

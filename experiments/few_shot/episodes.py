@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -225,6 +225,7 @@ def learn_episodes(
     episodes: Episodes,
     settings: learning.LearningSettings,
     *,
+    without: Sequence[str] = (),
     piece_size: int = _PIECE,
 ) -> tuple[Answers, float]:
     """Learn every episode by the chip's rule, and ask it.
@@ -233,6 +234,7 @@ def learn_episodes(
       pool: samples.
       episodes: tasks.
       settings: of every learner.
+      without: parts of the rule that are switched off: "turns" or "mates" of `Rule`.
       piece_size: episodes that are learned at once; any number gives the same answers.
 
     Returns:
@@ -241,6 +243,8 @@ def learn_episodes(
     answers, swaps = [], []
     for piece in episodes.pieces(piece_size):
         state = learning.first_state(settings, pool.n_inputs, jnp.asarray(piece.seeds))
+        off = dict.fromkeys(without, jnp.bool_(False))
+        state = state._replace(rule=state.rule._replace(**off))
         learned = learn(state, pool, piece)
         swaps.append(np.asarray(learned.swaps).sum())
         answers.append(ask(learned.state, pool.words, piece.query))

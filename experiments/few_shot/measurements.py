@@ -8,7 +8,10 @@ import numpy as np
 
 import akida_jax as aj
 from akida_jax import mapping
+from akida_jax.executors import NAMES
+from akida_jax.executors.native import native_fault
 from akida_jax.learning import LearningSettings
+from akida_jax.learning.suggestions import SURPLUS
 from experiments.few_shot import backbones, old_classes, sweeps
 from experiments.few_shot.backbones import Backbone
 from experiments.few_shot.baselines import METHODS
@@ -28,6 +31,8 @@ RULE = "learning rule"
 _USUAL_SHOTS = 5
 #: Episodes that learn many samples are fewer by this.
 _FEWER = 10
+#: Neurons per class, fewer than samples, with which the rule's own parts are switched off too.
+_FEW_NEURONS = 2
 
 
 def check_samples(config: Any, classes: Classes) -> None:
@@ -64,17 +69,12 @@ def measure(config: Any, classes: Classes, backbone: Backbone, folder: Path) -> 
       ValueError: if the backbone is silent for all samples.
     """
     pool = _pool(classes, backbones.spikes(backbone.spikes, classes.new.x))
-    silent = int((pool.spikes.sum(1) == 0).sum())
-    if silent == len(pool.spikes):
-        raise ValueError(
-            f"the backbone is silent for all {silent} samples of new classes, nothing can be "
-            "learned from them; train longer or raise --spikes"
-        )
     settings = LearningSettings(
         num_weights=sweeps.weights_for(pool, config.surplus),
         num_classes=pool.ways,
         neurons_per_class=config.neurons_per_class,
     )
+    described = _describe(pool, settings)
     tasks = _draw(config, pool, config.episodes)
     few_shot = {str(shots): side_by_side(pool, tasks[shots], settings) for shots in tasks}
     shots = min(config.shots, key=lambda shots: abs(shots - _USUAL_SHOTS))
@@ -83,13 +83,7 @@ def measure(config: Any, classes: Classes, backbone: Backbone, folder: Path) -> 
     model = _attach_all(learner, pool, usual, backbone, folder)
     swaps = few_shot[str(shots)]["swaps_per_sample"]
     return {
-        "spikes": {
-            "inputs": pool.n_inputs,
-            "active": round(pool.active, 1),
-            "silent_samples": silent,
-            "never_active": int((pool.spikes.max(0) == 0).sum()),
-            "num_weights": settings.num_weights,
-        },
+        "spikes": described,
         "few_shot": few_shot,
         "sweeps": _sweep(config, pool, usual, settings),
         "old_classes": old,
@@ -98,16 +92,47 @@ def measure(config: Any, classes: Classes, backbone: Backbone, folder: Path) -> 
     }
 
 
+def _describe(pool: Pool, settings: LearningSettings) -> dict:
+    """Return what is learned from.
+
+    Raises:
+      ValueError: if the backbone is silent for all samples.
+    """
+    silent = int((pool.spikes.sum(1) == 0).sum())
+    if silent == len(pool.spikes):
+        raise ValueError(
+            f"the backbone is silent for all {silent} samples of new classes, nothing can be "
+            "learned from them; train longer or raise --spikes"
+        )
+    return {
+        "inputs": pool.n_inputs,
+        "active": round(pool.active, 1),
+        "silent_samples": silent,
+        "never_active": int((pool.spikes.max(0) == 0).sum()),
+        "num_weights": settings.num_weights,
+    }
+
+
 def side_by_side(pool: Pool, episodes: Episodes, settings: LearningSettings) -> dict:
-    """Return the accuracy of the chip's rule and of the other methods, and the difference."""
+    """Return the accuracy of the chip's rule and of the other methods, and the difference.
+
+    "guide" is the rule with as many weights as the vendor's guide says.
+    """
     answers, swaps = learn_episodes(pool, episodes, settings)
     ours = accuracies(pool, episodes, answers)
+    guide = dataclasses.replace(settings, num_weights=sweeps.weights_for(pool, SURPLUS))
+    guided = accuracies(pool, episodes, learn_episodes(pool, episodes, guide)[0])
     others = {
         name: accuracies(pool, episodes, method(pool, episodes)) for name, method in METHODS.items()
     }
     return {
         "accuracy": {name: summarize(values) for name, values in {RULE: ours, **others}.items()},
         **compare(ours, others),
+        "guide": {
+            "num_weights": guide.num_weights,
+            "accuracy": summarize(guided),
+            "difference": compare(guided, others)["difference"],
+        },
         "swaps_per_sample": round(swaps, 2),
         "episodes": len(ours),
     }
@@ -130,12 +155,17 @@ def _sweep(config: Any, pool: Pool, episodes: Episodes, settings: LearningSettin
     curves = sweeps.curves(pool, episodes, settings, neurons=neurons, surpluses=surpluses)
     n_many = max(2, config.sweep_episodes // _FEWER)
     many = draw_all(pool, queries=config.queries, episodes=n_many, seed=config.seed)
+    few_neurons = sorted({_FEW_NEURONS, config.neurons_per_class})
     return {
         "shots": episodes.shots,
         "episodes": len(episodes.support),
         "curves": curves,
         "knee": sweeps.find_knee(sweeps.of_weights(curves, settings.num_weights)),
         "ablation": sweeps.ablate(pool, episodes, settings, sorted({1, config.neurons_per_class})),
+        "own_parts": [
+            *sweeps.switch_off(pool, episodes, settings, few_neurons),
+            *sweeps.switch_off(pool, many, settings, [config.neurons_per_class]),
+        ],
         "many": {
             "shots": many.shots,
             "episodes": len(many.support),
@@ -196,10 +226,15 @@ def _compare_potentials(model: aj.Model, learner: aj.EdgeLearner, classes: Class
     """
     x = classes.new.x
     expected = learner.predict(backbones.spikes(model.up_to("spike_generator"), x))
-    for executor in ("dense", "event"):
+    executors = [name for name in NAMES if name != "native" or native_fault() is None]
+    for executor in executors:
         found = np.asarray(model.forward(x, executor)).reshape(expected.shape)
         np.testing.assert_array_equal(found, expected)
-    return {"potentials_compared": expected.size, "potentials_equal": True}
+    return {
+        "potentials_compared": expected.size,
+        "potentials_equal": True,
+        "executors": executors,
+    }
 
 
 def _model_cost(config: Any, model: aj.Model, classes: Classes, swaps: float) -> dict:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from akida_jax.learning import LearningSettings
+from akida_jax.learning import LearningSettings, num_weights_for
 from experiments.few_shot.episodes import (
     Episodes,
     Pool,
@@ -18,12 +18,14 @@ ABLATED: dict[str, tuple[float, ...]] = {
     "plasticity_decay": (0.0, 0.1, 0.25, 0.5, 1.0),
     "learning_competition": (0.0, 0.1, 0.2, 0.3, 0.5),
 }
+PARTS = ("turns", "mates")
+"""Of the rule, which are this project's own."""
 SURPLUSES = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
 
 
 def weights_for(pool: Pool, surplus: float) -> int:
     """Return so many times the active inputs of a sample, at most half of the inputs."""
-    return max(1, min(round(surplus * pool.active), pool.n_inputs // 2))
+    return num_weights_for(pool.active, pool.n_inputs, surplus=surplus)
 
 
 def measure(pool: Pool, episodes: Episodes, settings: LearningSettings) -> dict:
@@ -56,6 +58,36 @@ def ablate(
                 changed = _change(base, name, value)
                 row = measure(pool, episodes, changed)
                 rows.append({"setting": name, "value": value, "neurons_per_class": n, **row})
+    return rows
+
+
+def switch_off(
+    pool: Pool, episodes: Episodes, settings: LearningSettings, neurons: Sequence[int]
+) -> list[dict]:
+    """Leave out one of the rule's own parts at a time.
+
+    Args:
+      pool: samples.
+      episodes: tasks, the same for all.
+      settings: that the others keep.
+      neurons: per class; all is measured for each number.
+
+    Returns:
+      Rows with the accuracy of the whole rule, and by how much it exceeds that without each
+      part, episode by episode.
+    """
+    rows = []
+    for n in neurons:
+        chosen = dataclasses.replace(settings, neurons_per_class=n)
+        whole, *others = (
+            accuracies(pool, episodes, learn_episodes(pool, episodes, chosen, without=off)[0])
+            for off in ((), *((part,) for part in PARTS))
+        )
+        gains = {part: summarize(whole - other) for part, other in zip(PARTS, others, strict=True)}
+        rows.append({
+            "shots": episodes.shots, "episodes": len(whole), "neurons_per_class": n,
+            "whole": summarize(whole), "gain": gains,
+        })  # fmt: skip
     return rows
 
 

@@ -42,7 +42,8 @@ class PlainLearner:
         self.classes = [int(v) for v in state.classes]
         self.learned = [int(v) for v in state.learned]
         self.seed = int(state.seed)
-        self.floor, self.decay, self.competition = (int(v) for v in state.rule)
+        self.floor, self.decay, self.competition = (int(v) for v in state.rule[:3])
+        self.turns, self.mates = bool(state.rule.turns), bool(state.rule.mates)
 
     def learn(self, spikes, label):
         """Return the neuron that learns, or -1."""
@@ -60,7 +61,8 @@ class PlainLearner:
                 return 3, 0, potential, -j
             if self.competition and potential >= self.threshold[j] - slack:
                 return 2, 0, potential, -j
-            return 0, self.plasticity[j] if label != -1 else 0, potential, -j
+            by_plasticity = self.turns and label != -1
+            return 0, self.plasticity[j] if by_plasticity else 0, potential, -j
 
         winner = max(rivals, key=rank)
         if not self.plasticity[winner]:
@@ -73,7 +75,7 @@ class PlainLearner:
         mates = [
             j
             for j, threshold in enumerate(self.threshold)
-            if threshold and j != winner and self.classes[j] == self.classes[winner]
+            if self.mates and threshold and j != winner and self.classes[j] == self.classes[winner]
         ]
         support = [sum(self.weights[j][i] for j in mates) for i in range(len(row))]
         gains.sort(key=lambda i: (support[i], order[i]), reverse=True)

@@ -105,6 +105,20 @@ def test_a_stream_equals_plain_python(rng, competition, plasticities):
         assert getattr(after, name).tolist() == getattr(plain, name)
 
 
+@pytest.mark.parametrize("off", ["turns", "mates"])
+def test_a_part_that_is_switched_off_is_off_in_plain_python_too(rng, off):
+    state = begin(neurons_per_class=2)
+    state = state._replace(rule=state.rule._replace(**{off: jnp.bool_(False)}))
+    x, labels = samples(rng), rng.integers(0, 4, 40).astype(np.int32)
+    plain = PlainLearner(state, bits(state))
+    winners = [plain.learn(spikes, label) for spikes, label in zip(x, labels, strict=True)]
+    after, found = STREAM(state, packed(x), jnp.asarray(labels))
+    assert found.tolist() == winners
+    assert bits(after).tolist() == plain.weights
+    whole, _ = STREAM(begin(neurons_per_class=2), packed(x), jnp.asarray(labels))
+    assert (bits(whole) != bits(after)).any()
+
+
 def test_many_learners_at_once_learn_as_each_alone(rng):
     seeds = jnp.arange(5, dtype=jnp.uint32)
     together = first_state(settings(), N_INPUTS, seeds)

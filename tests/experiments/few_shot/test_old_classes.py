@@ -128,6 +128,26 @@ def test_one_setting_changes_at_a_time(pool, drawn, monkeypatch):
     ]
 
 
+def test_parts_of_the_rule_are_switched_off_one_at_a_time(pool, drawn, monkeypatch):
+    seen = []
+    honest = sweeps.learn_episodes
+
+    def learn(*arguments, without=()):
+        seen.append((arguments[2].neurons_per_class, tuple(without)))
+        answers, swaps = honest(*arguments, without=without)
+        if "mates" in without:
+            answers[:2] = -1  # in half of the episodes all answers are wrong
+        return answers, swaps
+
+    monkeypatch.setattr(sweeps, "learn_episodes", learn)
+    (row,) = sweeps.switch_off(pool, drawn, settings(N_NEW), [2])
+    assert seen == [(2, ()), (2, ("turns",)), (2, ("mates",))]
+    assert (row["shots"], row["episodes"], row["neurons_per_class"]) == (2, 4, 2)
+    assert row["whole"]["mean"] == 100
+    assert row["gain"]["turns"]["mean"] == 0
+    assert row["gain"]["mates"]["mean"] == 50
+
+
 def test_the_difference_is_to_the_best_other():
     ours = np.array([0.5, 0.6, 0.7])
     others = {"a": ours + 0.1, "b": np.array([0.0, 1.0, 0.3])}

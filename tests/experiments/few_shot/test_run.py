@@ -70,6 +70,8 @@ def test_real_digits_and_clips(data_dir):
     assert (len(clips.old_names), len(clips.new_names)) == (11, 10)
     assert not (clips.new.support & clips.new.query).any()
     assert {int(y) for y in clips.new.y[clips.new.support]} == set(range(10))
+    with pytest.raises(ValueError, match=r"--n-old must be 11 for clips, .* gestures, got 6"):
+        data.load(config("clips", n_old=6, n_train_per_class=2, n_test_per_class=1))
 
 
 def test_turned_copies_are_classes_of_their_own(rng):
@@ -97,6 +99,9 @@ def test_a_run_from_gestures_to_result(tmp_path, monkeypatch, capsys):
     row = result["few_shot"]["1"]
     assert set(row["accuracy"]) == {few_shot.RULE, *few_shot.METHODS}
     assert row["best"] in few_shot.METHODS
+    assert row["guide"]["num_weights"] >= result["spikes"]["num_weights"]
+    assert {"dense", "event", "auto"} <= set(result["learned_model"]["executors"])
+    assert [part["neurons_per_class"] for part in result["sweeps"]["own_parts"]] == [2, 2]
     best = row["accuracy"][row["best"]]["mean"]
     # Three numbers rounded to 0.01.
     expected = row["accuracy"][few_shot.RULE]["mean"] - best
