@@ -24,7 +24,7 @@ import jax
 CACHE = "AKIDA_JAX_CACHE"
 """Environment variable: the folder that keeps built kernels."""
 SOURCE = Path(__file__).parent / "source"
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-ffp-contract=off", "-Wno-psabi")
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-psabi")
 _COMPILERS = ("c++", "g++", "clang++")
 _X86_PATHS = {
     "avx512_vnni": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",

@@ -50,6 +50,10 @@ ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
 }  // namespace
 }  // namespace akida_jax
 
+// Seen from outside, unlike all else.
+extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* akida_jax_run(
+    XLA_FFI_CallFrame* frame);
+
 XLA_FFI_DEFINE_HANDLER_SYMBOL(akida_jax_run, akida_jax::call,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

@@ -10,17 +10,26 @@ namespace akida_jax {
 // `python -m benchmarks.native` measures where the two ways meet.
 constexpr int64_t kEventPercent = 20;
 
+constexpr int64_t kLargestTile = 14;  // pixels
+
 // A stored input word that is not zero: four channels of a pixel.
 struct Event {
   uint16_t column, word;
 };
 
+// What is left of a depthwise sum that does not fit a byte.
+struct Remainder {
+  int32_t pixel;
+  int16_t channel, value;
+};
+
 // Memory of one thread.
 struct Scratch {
-  int32_t* sums;       // potentials of an item, for the filters in hand
-  int16_t* depthwise;  // sums between the two kernels of a separable layer
-  Event* events;       // of the rows that an item reads
-  int64_t* event_ends;  // behind the events of each of those rows
+  int32_t* sums;           // potentials of an item, for the filters in hand
+  uint8_t* depthwise;      // raised sums between the two kernels of a separable layer
+  Remainder* remainders;   // of those
+  Event* events;           // of the rows that an item reads
+  int64_t* event_ends;     // behind the events of each of those rows
 };
 
 // Rows and filters of a layer that one thread computes at a time.

@@ -1,13 +1,11 @@
 // Sums of products in 16 lanes, one filter each: the only code that differs between processors.
 //
-// `Dot4` adds four products of an unsigned and a signed byte to each lane, `Dot4Small` the same
-// where the unsigned one is at most 127, `Dot2` two products of 16-bit integers. All sums are exact
-// in int32: no path saturates.
+// `Dot4` adds four products of an unsigned and a signed byte to each lane; `Dot4Small` does where two
+// such products always fit 16 bits. All sums are exact in int32: no path saturates.
 #ifndef AKIDA_JAX_LANES_H_
 #define AKIDA_JAX_LANES_H_
 
-#include <cstdint>
-#include <cstring>
+#include "vectors.h"
 
 #if defined(AKIDA_AVX512_VNNI) || defined(AKIDA_AVX2)
 #include <immintrin.h>
@@ -16,16 +14,13 @@
 namespace akida_jax {
 namespace AKIDA_PATH {
 
-inline int32_t load_word(const void* from) {
-  int32_t word;
-  std::memcpy(&word, from, sizeof word);
-  return word;
-}
+inline int32_t load_word(const void* from) { return read<int32_t>(from); }
 
 #if defined(AKIDA_AVX512_VNNI)
 
 constexpr int kPixels = 14;  // 14 pixels x 2 blocks of filters fill 28 of 32 registers
 constexpr int kBlocks = 2;
+constexpr int kRegisters = 1;  // that hold the sums of a block
 
 struct Sums {
   __m512i v;
@@ -37,13 +32,12 @@ struct Words {
 inline Sums zero() { return {_mm512_setzero_si512()}; }
 inline Sums load(const int32_t* from) { return {_mm512_loadu_si512(from)}; }
 inline void store(int32_t* to, Sums s) { _mm512_storeu_si512(to, s.v); }
+inline Sums sum(Sums a, Sums b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Sums subtract(Sums a, Sums b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 inline Words load_weights(const void* from) { return {_mm512_loadu_si512(from)}; }
 inline Words spread(int32_t word) { return {_mm512_set1_epi32(word)}; }
 struct Dot4 {
   static Sums add(Sums s, Words x, Words w) { return {_mm512_dpbusd_epi32(s.v, x.v, w.v)}; }
-};
-struct Dot2 {
-  static Sums add(Sums s, Words x, Words w) { return {_mm512_dpwssd_epi32(s.v, x.v, w.v)}; }
 };
 using Dot4Small = Dot4;
 
@@ -51,6 +45,7 @@ using Dot4Small = Dot4;
 
 constexpr int kPixels = 4;  // 4 pixels x 2 halves of a block fill 8 of 16 registers
 constexpr int kBlocks = 1;
+constexpr int kRegisters = 2;
 
 struct Sums {
   __m256i low, high;
@@ -67,6 +62,12 @@ inline Sums load(const int32_t* from) {
 inline void store(int32_t* to, Sums s) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), s.low);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8), s.high);
+}
+inline Sums sum(Sums a, Sums b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+inline Sums subtract(Sums a, Sums b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
 inline Words load_weights(const void* from) {
   const __m256i* at = static_cast<const __m256i*>(from);
@@ -91,71 +92,54 @@ inline __m256i dot4(__m256i s, __m256i x, __m256i w) {
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(w, 8));
   return _mm256_add_epi32(s, _mm256_add_epi32(even, odd));
 }
-// 127 x 127 twice fits 16 bits.
 inline __m256i dot4_small(__m256i s, __m256i x, __m256i w) {
   const __m256i pairs = _mm256_maddubs_epi16(x, w);
   return _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-inline __m256i dot2(__m256i s, __m256i x, __m256i w) {
-  return _mm256_add_epi32(s, _mm256_madd_epi16(x, w));
-}
 using Dot4 = Halves<dot4>;
 using Dot4Small = Halves<dot4_small>;
-using Dot2 = Halves<dot2>;
 
 #else
 
 constexpr int kPixels = 4;
 constexpr int kBlocks = 1;
+constexpr int kRegisters = 4;  // as with 128 bits
 
-// Vectors of the compiler. The lowest byte of a word comes first (plan.py refuses machines on
-// which it does not).
-typedef int32_t Words32 __attribute__((vector_size(64)));
+// The lowest byte of a word comes first (plan.py refuses machines on which it does not).
 typedef int16_t Words16 __attribute__((vector_size(64)));
 typedef uint16_t Unsigned16 __attribute__((vector_size(64)));
 
-using Sums = Words32;
-using Words = Words32;
+using Sums = Ints;
+using Words = Ints;
 
 inline Sums zero() { return Sums{}; }
-inline Sums load(const int32_t* from) {
-  Sums s;
-  std::memcpy(&s, from, sizeof s);
-  return s;
-}
+inline Sums load(const int32_t* from) { return read<Sums>(from); }
 inline void store(int32_t* to, const Sums& s) { std::memcpy(to, &s, sizeof s); }
-inline Words load_weights(const void* from) {
-  Words w;
-  std::memcpy(&w, from, sizeof w);
-  return w;
-}
+inline Sums sum(const Sums& a, const Sums& b) { return a + b; }
+inline Sums subtract(const Sums& a, const Sums& b) { return a - b; }
+inline Words load_weights(const void* from) { return read<Words>(from); }
 inline Words spread(int32_t word) { return Words{} + word; }
 
 // Sign-extended lower half of each word; shifts of a negative number are taken as the compilers
 // of these vectors define them.
-inline Words32 low_half(Words32 w) { return (w << 16) >> 16; }
-inline Words16 even_bytes(Words32 w) { return ((Words16)w << 8) >> 8; }
-inline Words16 odd_bytes(Words32 w) { return (Words16)w >> 8; }
-inline Words16 even_levels(Words32 x) { return (Words16)x & (int16_t)0xFF; }
-inline Words16 odd_levels(Words32 x) { return (Words16)((Unsigned16)x >> 8); }
+inline Ints low_half(Ints w) { return (w << 16) >> 16; }
+inline Words16 even_bytes(Ints w) { return ((Words16)w << 8) >> 8; }
+inline Words16 odd_bytes(Ints w) { return (Words16)w >> 8; }
+inline Words16 even_levels(Ints x) { return (Words16)x & (int16_t)0xFF; }
+inline Words16 odd_levels(Ints x) { return (Words16)((Unsigned16)x >> 8); }
 
 struct Dot4 {  // one product of 255 x 127 fits 16 bits, the sum of two does not
   static Sums add(const Sums& s, const Words& x, const Words& w) {
-    const Words32 even = (Words32)(even_levels(x) * even_bytes(w));
-    const Words32 odd = (Words32)(odd_levels(x) * odd_bytes(w));
+    const Ints even = (Ints)(even_levels(x) * even_bytes(w));
+    const Ints odd = (Ints)(odd_levels(x) * odd_bytes(w));
     return s + low_half(even) + (even >> 16) + low_half(odd) + (odd >> 16);
   }
 };
-struct Dot4Small {  // of two products of 127 x 127 it does
+struct Dot4Small {
   static Sums add(const Sums& s, const Words& x, const Words& w) {
-    const Words32 pairs =
-        (Words32)(even_levels(x) * even_bytes(w) + odd_levels(x) * odd_bytes(w));
+    const Ints pairs =
+        (Ints)(even_levels(x) * even_bytes(w) + odd_levels(x) * odd_bytes(w));
     return s + low_half(pairs) + (pairs >> 16);
-  }
-};
-struct Dot2 {
-  static Sums add(const Sums& s, const Words& x, const Words& w) {
-    return s + low_half(x) * low_half(w) + (x >> 16) * (w >> 16);
   }
 };
 

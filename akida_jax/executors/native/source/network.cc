@@ -64,10 +64,8 @@ Item make_item(const Layer& layer, const Cut& c, int64_t index) {
   item.first_map_row = item.first_row;
   item.end_map_row = item.end_row;
   if (layer.pool == kMaxPool) {
-    const int64_t top = item.first_row * layer.pool_row_stride - layer.pool_top;
-    const int64_t bottom =
-        (item.end_row - 1) * layer.pool_row_stride - layer.pool_top + layer.pool_rows;
-    item.first_map_row = std::max<int64_t>(top, 0);
+    item.first_map_row = item.first_row * layer.pool_row_stride;
+    const int64_t bottom = (item.end_row - 1) * layer.pool_row_stride + layer.pool_rows;
     item.end_map_row = std::min(bottom, layer.map_rows);
   }
   return item;
@@ -77,9 +75,9 @@ Item make_item(const Layer& layer, const Cut& c, int64_t index) {
 struct Sizes {
   int64_t map[2] = {0, 0};
   int64_t totals = 0;
-  int64_t sums = 0, depthwise = 0, events = 0, event_ends = 0;
+  int64_t sums = 0, depthwise = 0, remainders = 0, events = 0, event_ends = 0;
   int64_t shared() const { return map[0] + map[1] + totals; }
-  int64_t scratch() const { return sums + depthwise + events + event_ends; }
+  int64_t scratch() const { return sums + depthwise + remainders + events + event_ends; }
 };
 
 void enlarge(int64_t& size, int64_t bytes) { size = std::max(size, aligned(bytes)); }
@@ -95,9 +93,11 @@ Sizes measure(const Network& network, int64_t threads, int64_t filters_at_once) 
       const Item item = make_item(layer, c, k);
       const int64_t rows = item.end_map_row - item.first_map_row;
       const int64_t pixels = rows * layer.map_columns;
-      enlarge(sizes.sums, pixels * filters_at_once * sizeof(int32_t));
+      const int64_t held = std::max(pixels, kLargestTile);
+      enlarge(sizes.sums, held * filters_at_once * sizeof(int32_t));
       if (layer.kind == kSeparable) {
-        enlarge(sizes.depthwise, pixels * layer.depthwise_channels() * sizeof(int16_t));
+        enlarge(sizes.depthwise, pixels * layer.depthwise_channels());
+        enlarge(sizes.remainders, pixels * layer.in_channels * sizeof(Remainder));
       } else {
         const int64_t in_rows = (rows - 1) * layer.stride + layer.kernel_rows;
         enlarge(sizes.events, in_rows * layer.row_bytes() / 4 * sizeof(Event));
@@ -136,8 +136,9 @@ Scratch take_scratch(const Sizes& sizes) {
   uint8_t* memory = scratch_arena.reserve(sizes.scratch());
   Scratch scratch;
   scratch.sums = reinterpret_cast<int32_t*>(memory);
-  scratch.depthwise = reinterpret_cast<int16_t*>(memory += sizes.sums);
-  scratch.events = reinterpret_cast<Event*>(memory += sizes.depthwise);
+  scratch.depthwise = memory += sizes.sums;
+  scratch.remainders = reinterpret_cast<Remainder*>(memory += sizes.depthwise);
+  scratch.events = reinterpret_cast<Event*>(memory += sizes.remainders);
   scratch.event_ends = reinterpret_cast<int64_t*>(memory + sizes.events);
   return scratch;
 }
@@ -162,17 +163,24 @@ uint8_t* first_pixel(const Layer& layer, uint8_t* map) {
 void stage_input(const Layer& layer, const uint8_t* input, uint8_t* map) {
   fill_margins(layer, map);
   const int64_t channels = layer.in_channels, pixel = layer.channels4();
+  const int64_t words = pixel / 4;
+  // Words are read whole, beyond a pixel's last channel too, but not beyond the last pixel.
+  const uint32_t mask = 0xFFFFFFFFu >> (8 * (pixel - channels));
   uint8_t* row = first_pixel(layer, map);
   for (int64_t y = 0; y < layer.in_rows; ++y, row += layer.row_bytes()) {
-    if (channels == pixel) {
-      std::memcpy(row, input, layer.in_columns * pixel);
-      input += layer.in_columns * pixel;
-      continue;
-    }
+    const bool last = y + 1 == layer.in_rows;
     uint8_t* to = row;
-    for (int64_t x = 0; x < layer.in_columns; ++x, to += pixel, input += channels) {
+    for (int64_t x = 0; x < layer.in_columns - last; ++x, to += pixel, input += channels) {
+      uint32_t word = 0;
+      for (int64_t i = 0; i < words; ++i) {
+        std::memcpy(&word, input + 4 * i, 4);
+        if (i + 1 == words) word &= mask;
+        std::memcpy(to + 4 * i, &word, 4);
+      }
+    }
+    if (last) {
+      std::memset(to, 0, pixel);
       std::memcpy(to, input, channels);
-      std::memset(to + channels, 0, pixel - channels);
     }
   }
 }
@@ -245,16 +253,18 @@ std::string check_layer(const Layer& layer, size_t index, int64_t constants_byte
         (layer.kernel_rows != 3 && layer.kernel_rows != 5 && layer.kernel_rows != 7))
       return where + " has a depthwise kernel of another size than 3, 5 or 7";
     if (layer.kernel + taps * layer.depthwise_channels() * 2 > constants_bytes ||
-        layer.pointwise + blocks * kLanes * layer.channels4() * 2 > constants_bytes)
+        layer.pointwise + blocks * kLanes * layer.channels4() > constants_bytes ||
+        layer.offset + layer.depthwise_channels() * 2 > constants_bytes ||
+        layer.first + blocks * kLanes * 4 > constants_bytes)
       return where + " has kernels beyond the constants";
   } else if (layer.kind != kConvolution ||
              layer.kernel + blocks * kLanes * taps * layer.channels4() > constants_bytes) {
     return where + " has a kernel beyond the constants, or an unknown kind";
   }
-  for (const int64_t start : {layer.kernel, layer.pointwise, layer.threshold, layer.divisor,
-                              layer.reciprocal})
-    if (start < 0) return where + " has constants before the first";
-  for (const int64_t start : {layer.threshold, layer.divisor, layer.reciprocal})
+  for (const int64_t start : {layer.kernel, layer.threshold, layer.divisor, layer.factor,
+                              layer.constant, layer.pointwise, layer.offset, layer.first})
+    if (start < 0 || start % 4 != 0) return where + " has constants at no place";
+  for (const int64_t start : {layer.threshold, layer.divisor, layer.factor, layer.constant})
     if (start + blocks * kLanes * 4 > constants_bytes)
       return where + " has thresholds or steps beyond the constants";
   if (layer.pool != kNoPool && layer.pool != kMaxPool && layer.pool != kGlobalSum)
@@ -265,11 +275,8 @@ std::string check_layer(const Layer& layer, size_t index, int64_t constants_byte
   if (layer.pool == kGlobalSum && (layer.out_rows != 1 || layer.out_columns != 1))
     return where + " pools to more than one place";
   if (layer.pool == kMaxPool &&
-      ((layer.out_rows - 1) * layer.pool_row_stride - layer.pool_top >= layer.map_rows ||
-       (layer.out_columns - 1) * layer.pool_column_stride - layer.pool_left >=
-           layer.map_columns ||
-       layer.pool_top < 0 || layer.pool_top >= layer.pool_rows || layer.pool_left < 0 ||
-       layer.pool_left >= layer.pool_columns))
+      ((layer.out_rows - 1) * layer.pool_row_stride >= layer.map_rows ||
+       (layer.out_columns - 1) * layer.pool_column_stride >= layer.map_columns))
     return where + " pools outside its map";
   return "";
 }

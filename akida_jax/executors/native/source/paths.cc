@@ -41,6 +41,6 @@ const Kernels* find_kernels(int64_t path) {
 }  // namespace akida_jax
 
 // For Python: whether a path can be used.
-extern "C" int akida_jax_has_path(int64_t path) {
+extern "C" __attribute__((visibility("default"))) int akida_jax_has_path(int64_t path) {
   return akida_jax::find_kernels(path) != nullptr;
 }

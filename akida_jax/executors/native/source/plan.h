@@ -23,16 +23,18 @@ struct Layer {
   int64_t kernel_rows, kernel_columns, stride;
   int64_t top, left, bottom, right;  // margins around the stored input
   int64_t border;                    // level that fills them
-  int64_t in_limit;                  // highest level of the input and of the border
+  int64_t small;                     // 1: two products of level and weight fit 16 bits
   int64_t map_rows, map_columns, filters;
   int64_t pool, pool_rows, pool_columns, pool_row_stride, pool_column_stride;
-  int64_t pool_top, pool_left;  // what SAME padding adds there
   int64_t out_rows, out_columns;
   int64_t limit;     // highest level; 0: the layer returns its potentials
   int64_t wide;      // 1: divide in float64, float32 would not be exact
   int64_t fraction;  // fractional bits of the step
   // Where its constants begin, in bytes.
-  int64_t kernel, pointwise, threshold, divisor, reciprocal;
+  int64_t kernel, threshold, divisor, factor, constant;
+  // Of a separable layer: the second kernel, what raises depthwise sums, and what sums of raised
+  // ones begin with, so that it is taken back.
+  int64_t pointwise, offset, first;
 
   // Channels are stored in groups of four.
   int64_t channels4() const { return (in_channels + 3) / 4 * 4; }
