@@ -49,6 +49,9 @@ _TYPES = {
     )
 }
 
+_LEFT_OUT = {"neurons_per_class": 1}
+"""Values of fields that a file does not state: it is as older files are."""
+
 
 class ModelFileError(ArchiveError):
     """A file that holds no readable model; the message says what is wrong with it."""
@@ -85,13 +88,19 @@ def save(model: Model, path: str | os.PathLike) -> None:
         "format": FORMAT,
         "version": VERSION,
         "registers": dataclasses.asdict(model.registers),
-        "layers": [
-            {"type": type(layer).__name__, **dataclasses.asdict(layer)} for layer in model.layers
-        ],
+        "layers": [_describe_layer(layer) for layer in model.layers],
         "arrays": arrays,
     }
     text = json.dumps(description, indent=1).encode()
     write_archive(target, {_DESCRIPTION: text, **members})
+
+
+def _describe_layer(layer: layer_types.AnySpecification) -> dict[str, Any]:
+    fields = {"type": type(layer).__name__, **dataclasses.asdict(layer)}
+    for key, value in _LEFT_OUT.items():
+        if fields.get(key) == value:
+            del fields[key]
+    return fields
 
 
 def load(path: str | os.PathLike) -> Model:
@@ -135,6 +144,7 @@ def _read_layer(fields: dict[str, Any]) -> layer_types.AnySpecification:
     if kind not in _TYPES:
         raise ModelFileError(f"unknown layer type {kind!r}; a newer akida-jax may know it")
     known = {field.name for field in dataclasses.fields(_TYPES[kind])}
+    fields = {key: value for key, value in _LEFT_OUT.items() if key in known} | fields
     if set(fields) != known:
         odd = sorted(set(fields) ^ known)
         raise ModelFileError(f"layer {fields.get('name')!r} has unknown or missing fields {odd}")

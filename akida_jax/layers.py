@@ -72,10 +72,12 @@ class FullyConnected(Dense):
     Attributes:
       weight_bits: 2 or 4; 1 (weights 0 and 1) for a layer that has learned on the chip.
       act_bits: 1, 2 or 4.
+      neurons_per_class: outputs that answer for one class; they stand side by side.
     """
 
     weight_bits: int = 4
     act_bits: int = 4
+    neurons_per_class: int = 1
 
 
 Convolution = InputConvolutional | Convolutional | SeparableConvolutional

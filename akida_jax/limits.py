@@ -31,7 +31,7 @@ GLOBAL_POOL_MAX_WIDTH = 32
 GLOBAL_POOL_MAX_AREA = 256
 
 _INTEGER_FIELDS = ("filters", "units", "kernel_size", "stride", "padding_value",
-                   "input_bits", "weight_bits", "act_bits")  # fmt: skip
+                   "input_bits", "weight_bits", "act_bits", "neurons_per_class")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +175,11 @@ def _fully_connected(
     layer: FullyConnected, shape: Shape, previous: AnySpecification | None
 ) -> Iterator[Finding]:
     yield from _one_of("weight_bits", layer.weight_bits, (1, 2, 4))
+    if layer.neurons_per_class < 1 or layer.units % layer.neurons_per_class:
+        yield (
+            f"neurons_per_class {layer.neurons_per_class} does not divide its {layer.units} units",
+            "use a divisor of the units, 1 for a unit for each class",
+        )
     if math.prod(shape) > MAX_FLAT_INPUTS:
         yield (
             f"{math.prod(shape)} inputs exceed the limit of {MAX_FLAT_INPUTS}",

@@ -19,7 +19,13 @@ from akida_jax.executors import (
     run_layers,
 )
 from akida_jax.executors.batches import gains_by_splitting, jit_on_all_cores, piece_size
-from akida_jax.layers import AnySpecification, InputConvolutional, InputData, Specification
+from akida_jax.layers import (
+    AnySpecification,
+    FullyConnected,
+    InputConvolutional,
+    InputData,
+    Specification,
+)
 from akida_jax.limits import Fault, ModelError, find_faults
 from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.activations import activation_limit
@@ -179,7 +185,10 @@ class Model:
         return logits[:, 0, 0] if logits.shape[1:3] == (1, 1) else logits
 
     def predict_classes(self, x: Inputs, executor: str = "auto") -> Int64[np.ndarray, " n"]:
-        """Return the index of the largest logit of each input; the first, if equal.
+        """Return the class of the largest logit of each input; the first, if equal.
+
+        It is the index of the output, divided by the last layer's ``neurons_per_class`` where
+        that is more than 1, rounded down.
 
         Raises:
           ValueError: if the output is a map, which has no one class; or as `forward`.
@@ -190,7 +199,7 @@ class Model:
                 f"layer {self.layers[-1].name!r} returns a map of {shape}, no classes; use "
                 "predict, or end with a FullyConnected layer"
             )
-        return self.predict(x, executor).argmax(-1)
+        return self.predict(x, executor).argmax(-1) // self._neurons_per_class
 
     def evaluate(self, x: Inputs, labels: ArrayLike, executor: str = "auto") -> float:
         """Return the share of inputs whose predicted class is the label.
@@ -209,7 +218,7 @@ class Model:
             raise ValueError(
                 f"evaluate needs one label for each of {len(x)} inputs, got {labels.shape}"
             )
-        classes = self.output_shape[2]
+        classes = self.output_shape[2] // self._neurons_per_class
         if labels.dtype.kind not in "iu":
             raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.dtype}")
         if labels.min() < 0 or labels.max() >= classes:
@@ -258,6 +267,11 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({len(self.layers)} layers, input {self.input_shape})"
+
+    @property
+    def _neurons_per_class(self) -> int:
+        last = self.layers[-1]
+        return last.neurons_per_class if isinstance(last, FullyConnected) else 1
 
     @property
     def _input(self) -> InputData | InputConvolutional:

@@ -62,7 +62,7 @@ def estimate_learning(
     activity: Activity | Mapping[str, Number],
     *,
     swaps: Number,
-    neurons_per_class: int = 1,
+    neurons_per_class: int | None = None,
     law: Law | None = None,
 ) -> LearningCost:
     """Model what it takes to learn one sample: its way through the network, then the update.
@@ -71,7 +71,8 @@ def estimate_learning(
       placement: of a model whose last layer is learned, see `EdgeLearner.attach`.
       activity: of that model, as of `estimate`.
       swaps: weights that a sample moves, on average.
-      neurons_per_class: that share a class; all but one are taken to have learned.
+      neurons_per_class: that share a class, those of the layer by default; all but one are
+        taken to have learned.
       law: other constants than the calibrated ones.
 
     Raises:
@@ -79,6 +80,9 @@ def estimate_learning(
         software, cannot have as many neurons per class, or has fewer weights than move.
     """
     layer = placement.layers[-1]
+    spec = layer.program.spec
+    if neurons_per_class is None:
+        neurons_per_class = spec.neurons_per_class if isinstance(spec, FullyConnected) else 1
     num_weights = _check(layer, swaps, neurons_per_class)
     law = law or published_law(placement.device.law)
     inference = estimate(placement, activity, law=law)

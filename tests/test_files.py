@@ -1,6 +1,7 @@
 """Model files: round trips, damage, versions, and writing without accidents."""
 
 import hashlib
+import json
 import os
 import shutil
 import zipfile
@@ -34,6 +35,10 @@ MODELS = {
     "1-bit weights": [
         aj.InputData(input_shape=(1, 1, 13), input_bits=1),
         aj.FullyConnected(units=3, weight_bits=1, act_bits=2),
+    ],
+    "neurons that share a class": [
+        aj.InputData(input_shape=(1, 1, 13), input_bits=1),
+        aj.FullyConnected(units=6, weight_bits=1, activation=False, neurons_per_class=2),
     ],
 }  # fmt: skip
 
@@ -102,6 +107,17 @@ def test_weights_take_their_bits(tmp_path):
     aj.save(model, tmp_path / "m.akj")
     with zipfile.ZipFile(tmp_path / "m.akj") as archive:
         assert archive.getinfo("arrays/000").file_size == 1001
+
+
+def test_a_file_says_how_many_neurons_share_a_class_if_several_do(tmp_path):
+    """Files of layers with a neuron for each class are as they always were."""
+    for n, stated in ((1, False), (2, True)):
+        layer = aj.FullyConnected(units=6, neurons_per_class=n)
+        aj.save(aj.Model([aj.InputData(input_shape=(1, 1, 3)), layer]), tmp_path / "m.akj")
+        with zipfile.ZipFile(tmp_path / "m.akj") as archive:
+            fields = json.loads(archive.read("model.json"))["layers"][1]
+        assert ("neurons_per_class" in fields) == stated
+        assert aj.load(tmp_path / "m.akj").layers[1].neurons_per_class == n
 
 
 def test_a_file_of_version_1_loads_for_ever():

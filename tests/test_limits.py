@@ -127,6 +127,14 @@ BROKEN = [
     ([SMALL, dense(act_bits=0)], "'head': act_bits 0 is not one of 1, 2, 4; choose act_bits from "
                                  "1, 2, 4"),
     ([SMALL, dense(units=0)], "'head': 0 filters or units; use at least one"),
+    ([SMALL, dense(neurons_per_class=3)], "'head': neurons_per_class 3 does not divide its 4 "
+                                          "units; use a divisor of the units, 1 for a unit for "
+                                          "each class"),
+    ([SMALL, dense(neurons_per_class=0)], "'head': neurons_per_class 0 does not divide its 4 "
+                                          "units; use a divisor of the units, 1 for a unit for "
+                                          "each class"),
+    ([SMALL, dense(neurons_per_class=2.0)], "'head': neurons_per_class 2.0 is not an integer; "
+                                            "give a Python int"),
     ([image(pool="max"), dense()], "'head': follows the max pool of layer 'eye'; put a "
                                    "convolution in between or pool by global average"),
 ]  # fmt: skip

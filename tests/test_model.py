@@ -1,10 +1,13 @@
 """The integer model: variables, inputs, predictions, summary."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import akida_jax as aj
 from akida_jax import quant
+from akida_jax.executors import NAMES
 from tests.samples import expect, random_inputs, random_variables, small_model
 
 
@@ -208,6 +211,26 @@ def test_equal_logits_give_the_first_class():
         aj.InputData(input_shape=(1, 1, 2)), aj.FullyConnected(units=4, activation=False),
     ])  # fmt: skip
     assert model.predict_classes(np.ones((2, 1, 1, 2), np.uint8)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("executor", NAMES)
+def test_neurons_of_a_class_answer_for_it(executor):
+    """Six outputs, two of each class; equals give the first."""
+    model = aj.Model([
+        aj.InputData(input_shape=(1, 1, 6), input_bits=1),
+        aj.FullyConnected(units=6, activation=False, neurons_per_class=2, name="head"),
+    ])  # fmt: skip
+    kernel = np.eye(6, dtype=np.int8)[None, None]
+    model = model.with_variables({"head": {"kernel": kernel}})
+    x = np.concatenate([np.eye(6, dtype=np.uint8), np.ones((1, 6), np.uint8)])[:, None, None]
+    assert model.predict_classes(x, executor).tolist() == [0, 0, 1, 1, 2, 2, 0]
+    assert model.evaluate(x, [0, 0, 1, 1, 2, 0, 0], executor) == 6 / 7
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got 0 to 3"):
+        model.evaluate(x, [0, 0, 1, 1, 2, 3, 0], executor)
+    single = aj.Model([model.layers[0], dataclasses.replace(model.layers[1], neurons_per_class=1)],
+                      model.variables)  # fmt: skip
+    assert single.predict_classes(x, executor).tolist() == [0, 1, 2, 3, 4, 5, 0]
+    assert str(single.summary()) == str(model.summary())
 
 
 def test_evaluate_needs_one_label_for_each_input(tiny):

@@ -221,7 +221,8 @@ class EdgeLearner:
         """Return a model with the learned layer as its last: 1-bit weights, no activation.
 
         Its potentials are those of `predict`: neurons that never learned have no weights.
-        Neuron i is of class ``i // neurons_per_class``.
+        Neuron i is of class ``i // neurons_per_class``, and so `Model.predict_classes` answers.
+        A sample that meets no weight is of no class to a learner (-1), of class 0 to a model.
 
         Args:
           model: whose output is what was learned from.
@@ -250,7 +251,13 @@ class EdgeLearner:
                              f"the samples learned, {self.input_shape}")  # fmt: skip
         taught = np.asarray(state.threshold) > 0
         kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
-        layer = FullyConnected(units=kernel.shape[-1], activation=False, weight_bits=1, name=name)
+        layer = FullyConnected(
+            units=kernel.shape[-1],
+            activation=False,
+            weight_bits=1,
+            neurons_per_class=self.settings.neurons_per_class,
+            name=name,
+        )
         variables = {**model.variables, name: {"kernel": kernel}}
         return Model([*model.layers, layer], variables, registers=model.registers)
 

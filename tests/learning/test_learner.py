@@ -10,6 +10,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax import learning, mapping
+from akida_jax.executors import NAMES
 
 N_INPUTS = 60
 
@@ -268,7 +269,7 @@ def test_the_attached_model_computes_the_potentials(rng):
     assert not learner.statistics().used.all()
     whole = learner.attach(model)
     expected = learner.predict(np.asarray(spikes).astype(np.uint8))
-    for executor in ("dense", "event"):
+    for executor in NAMES:
         np.testing.assert_array_equal(whole.forward(x, executor=executor)[:, 0, 0], expected)
     assert whole.layers[-1].weight_bits == 1
     assert mapping.place(whole, mapping.AKD1000).nps == 2
@@ -284,6 +285,27 @@ def test_an_attached_model_is_saved_and_loaded(rng, tmp_path):
     loaded = aj.load(tmp_path / "a.akj")
     assert loaded.layers[-1].name == "gestures"
     np.testing.assert_array_equal(loaded.forward(x), whole.forward(x))
+
+
+@pytest.mark.parametrize("executor", NAMES)
+@pytest.mark.parametrize("neurons_per_class", [1, 4])
+def test_an_attached_model_answers_with_classes(rng, tmp_path, executor, neurons_per_class):
+    model = backbone()
+    x, labels = images(rng), rng.integers(0, 3, 30)
+    learner = make(neurons_per_class=neurons_per_class)
+    spikes = np.asarray(model.forward(x)).astype(np.uint8)
+    learner.fit(spikes, labels)
+    learner.add_classes(1)
+    expected = learner.predict_classes(spikes)
+    assert set(expected.tolist()) == {0, 1, 2}
+    whole = learner.attach(model)
+    aj.save(whole, tmp_path / "a.akj")
+    share = (expected == labels).mean()
+    for attached in (whole, aj.load(tmp_path / "a.akj")):
+        np.testing.assert_array_equal(attached.predict_classes(x, executor), expected)
+        assert attached.evaluate(x, labels, executor) == share
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3, got 0 to 4"):
+        whole.evaluate(x, np.where(np.arange(30) == 5, 4, 0))
 
 
 @pytest.mark.parametrize(

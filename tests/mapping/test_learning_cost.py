@@ -61,6 +61,16 @@ def test_neurons_that_never_learned_do_not_count():
     assert found.support_operations == expected.support_operations == 2 * (EVENTS + 5)
 
 
+def test_neurons_per_class_are_those_of_the_layer():
+    model = aj.Model([
+        aj.InputData(input_shape=(1, 1, 20), input_bits=1, name="data"),
+        aj.FullyConnected(units=6, activation=False, weight_bits=1, neurons_per_class=3,
+                          name="learned"),
+    ], {"learned": {"kernel": place().layers[-1].program.kernels["kernel"]}})  # fmt: skip
+    cost = mapping.estimate_learning(mapping.place(model, mapping.AKD1000), SPARSITY, swaps=3)
+    assert cost.support_operations == 2 * (EVENTS + 5)
+
+
 def test_a_neuron_per_class_asks_no_others():
     cost = mapping.estimate_learning(place(), SPARSITY, swaps=0)
     assert cost.support_operations == cost.update_cycles == 0
