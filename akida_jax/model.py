@@ -18,7 +18,12 @@ from akida_jax.executors import (
     dense_potentials,
     run_layers,
 )
-from akida_jax.executors.batches import gains_by_splitting, jit_on_all_cores, piece_size
+from akida_jax.executors.batches import (
+    gains_by_splitting,
+    jit_on_all_cores,
+    piece_size,
+    spread,
+)
 from akida_jax.layers import (
     AnySpecification,
     FullyConnected,
@@ -319,6 +324,7 @@ class Model:
         for piece, count in self._pieces(x):
             split = potentials is dense_potentials and gains_by_splitting(self.programs, len(piece))
             run = _run_split() if split else _run
+            piece = spread(piece) if potentials is dense_potentials else piece
             pieces.append(np.asarray(run(self.programs, piece, potentials))[:count])
         return np.concatenate(pieces)
 
@@ -333,6 +339,8 @@ class Model:
         for start in range(0, max(len(x), 1), most):
             piece = x[start : start + most]
             size = min(most, 1 << max(len(piece) - 1, 0).bit_length())
+            if size > most // 2:  # a number that all devices share evenly
+                size = most
             filled = np.zeros((size, *x.shape[1:]), x.dtype)
             filled[: len(piece)] = piece
             yield filled, len(piece)

@@ -78,6 +78,21 @@ def _convolve_by_taps(
     return total
 
 
+def gather_patches(
+    x: Num[Array, "n h w c"],
+    size: tuple[int, int],
+    stride: int,
+    *,
+    padding: str,
+    padding_value: float = 0,
+) -> Num[Array, "n ho wo taps*c"]:
+    """Return what each window of a convolution sees, tap by tap, channels last."""
+    if padding == "same":
+        x = pad_spatial(x, size, (stride, stride), padding_value)
+    taps = [(dy, dx) for dy in range(size[0]) for dx in range(size[1])]
+    return jnp.concatenate([_window(x, tap, size, (stride, stride)) for tap in taps], axis=-1)
+
+
 def _window(
     x: Num[Array, "n h w c"],
     offset: tuple[int, int],

@@ -1,5 +1,9 @@
 """Pieces of a batch, and convolutions on all cores: the same integers."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -61,3 +65,40 @@ def test_without_the_option_it_is_plain_jit(monkeypatch):
         assert batches.jit_on_all_cores(lambda x: 2 * x)(jax.numpy.ones(2)).tolist() == [2, 2]
     finally:
         batches.has_split_convolutions.cache_clear()
+
+
+EIGHT_DEVICES = """
+import sys
+import jax, numpy as np
+import akida_jax as aj
+from akida_jax.executors import batches
+model = aj.load(sys.argv[1])
+x = np.load(sys.argv[2])
+spread, seen = batches.spread, []
+import akida_jax.model
+def watched(piece):
+    placed = spread(piece)
+    seen.append(len(getattr(placed, "sharding", jax.devices()[:1]).device_set))
+    return placed
+akida_jax.model.spread = watched
+np.save(sys.argv[3], model.forward(x, "dense"))
+np.save(sys.argv[4], model.forward(x, "native"))
+print(len(jax.devices()), seen)
+"""
+
+
+def test_eight_devices_share_a_batch(wide, rng, tmp_path):
+    x = rng.integers(0, 256, (21, *wide.input_shape)).astype(np.uint8)
+    model, inputs, dense, native = (str(tmp_path / n) for n in ("m.akj", "x.npy", "d.npy", "n.npy"))
+    aj.save(wide, model)
+    np.save(inputs, x)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT_DEVICES, model, inputs, dense, native],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "8 [8]\n", done.stderr
+    expected = wide.forward(x, "dense")
+    np.testing.assert_array_equal(np.load(dense), expected, strict=True)
+    np.testing.assert_array_equal(np.load(native), expected, strict=True)

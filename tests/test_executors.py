@@ -9,6 +9,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax.executors import dense_potentials, event, event_potentials, run_layers
+from akida_jax.executors.half import half_potentials
 from akida_jax.executors.native import NativeNetwork, available_paths, native_fault
 from tests.samples import (
     WEIGHTS,
@@ -127,6 +128,8 @@ def test_layer_equals_plain_python(layers, rng):
         expected = expect(model, x)
         assert_same(execute(model.programs, x, dense_potentials), expected)
         assert_same(execute(model.programs, x, whole_list), expected)
+        if all(program.groups == 1 for program in model.programs):
+            assert_same(execute(model.programs, x, half_potentials), expected)
         for path in () if native_fault() else available_paths():
             potentials = np.asarray(NativeNetwork(model.programs, path=path)(x))
             np.testing.assert_array_equal(potentials, expected[1], strict=True)

@@ -1,7 +1,8 @@
-"""How a batch is cut into pieces, and how XLA compiles a piece.
+"""How a batch is cut into pieces, spread over devices, and how XLA compiles a piece.
 
-The numbers are those at which one way overtook the other; `python -m benchmarks.batches`
-measures them again.
+The numbers of a CPU are those at which one way overtook the other; `python -m benchmarks.batches`
+measures them again. Those of accelerators are assumed: memory is plenty there, and a call costs
+more than on a CPU.
 """
 
 import functools
@@ -11,13 +12,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from akida_jax.programs import Programs
 
 LARGEST_PIECE = 64
-"""Inputs that run in one call, however small they are."""
+"""Inputs that run in one call on a device, however small they are."""
 PIECE_BYTES = 16 * 2**20
-"""What the largest map of a piece may take, in float32."""
+"""What the largest map of a piece may take on a device, in float32."""
+ACCELERATOR_PIECE = 4096
+"""The former on an accelerator."""
+ACCELERATOR_BYTES = 2**30
+"""The latter on an accelerator."""
 SPLIT_MACS = 8_000_000
 """Multiply-accumulates of one input from which convolutions gain by being split over cores."""
 SPLIT_PIECE_MACS = 64_000_000
@@ -26,11 +34,24 @@ _SPLIT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_T
 
 
 def piece_size(programs: Programs) -> int:
-    """Return how many inputs run in one call, a power of two: memory is constant in the batch."""
+    """Return how many inputs run in one call: memory is constant in the batch.
+
+    A power of two for each device.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    most, room = (LARGEST_PIECE, PIECE_BYTES) if on_cpu else (ACCELERATOR_PIECE, ACCELERATOR_BYTES)
     maps = [shape for p in programs for shape in (p.in_shape, p.spec.map_shape(p.in_shape))]
     largest = max(math.prod(shape) for shape in maps)
-    fit = PIECE_BYTES // (4 * largest)  # float32
-    return min(LARGEST_PIECE, 1 << max(fit, 1).bit_length() - 1)
+    fit = room // (4 * largest)  # float32
+    return min(most, 1 << max(fit, 1).bit_length() - 1) * len(jax.devices())
+
+
+def spread(x: np.ndarray) -> np.ndarray | Array:
+    """Split inputs evenly over all devices along the first axis, if that can be done."""
+    devices = np.array(jax.devices())
+    if devices.size == 1 or len(x) % devices.size:
+        return x
+    return jax.device_put(x, NamedSharding(Mesh(devices, ("batch",)), PartitionSpec("batch")))
 
 
 def gains_by_splitting(programs: Programs, n: int) -> bool:

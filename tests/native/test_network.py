@@ -61,6 +61,15 @@ def test_networks_of_the_zoo_equal_the_dense_executor(model_name, path, rng):
         np.testing.assert_array_equal(np.asarray(network(x)), dense(model, x))
 
 
+@pytest.mark.parametrize("event_percent", [0, 100])
+def test_events_and_dense_rows_give_the_same(event_percent, path, rng):
+    for name, layers in WIDE.items():
+        model = close(layers, name)
+        x = levels(rng, model, 2, density=0.4)
+        network = NativeNetwork(model.programs, path=path, event_percent=event_percent)
+        np.testing.assert_array_equal(np.asarray(network(x)), dense(model, x))
+
+
 @pytest.mark.parametrize("active", [0, 1])
 def test_empty_and_single_events_equal_the_dense_executor(active, path, rng):
     for name, layers in WIDE.items():

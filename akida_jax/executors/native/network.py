@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
 from akida_jax.executors.native.library import TARGET, load_library, path_number
-from akida_jax.executors.native.plan import make_plan
+from akida_jax.executors.native.plan import EVENT_PERCENT, make_plan
 from akida_jax.programs import Programs
 from akida_jax.quant.architecture import Shape
 
@@ -21,14 +21,21 @@ class NativeNetwork:
     Args:
       programs: of all layers of a model.
       path: one of `PATHS`; the best that this processor can run by default.
+      event_percent: as of `plan.make_plan`; a measured share by default.
 
     Raises:
       NativeUnavailable: if the kernel cannot be built or this processor cannot run the path.
     """
 
-    def __init__(self, programs: Programs, *, path: str | None = None):
+    def __init__(
+        self,
+        programs: Programs,
+        *,
+        path: str | None = None,
+        event_percent: int = EVENT_PERCENT,
+    ):
         load_library()
-        plan = make_plan(programs)
+        plan = make_plan(programs, event_percent=event_percent)
         last = programs[-1]
         self._constants = jax.device_put(plan.constants, jax.devices("cpu")[0])
         self._run = jax.jit(

@@ -26,6 +26,10 @@ LARGEST_NEAR_DIVISOR = 2**16
 argument lies at least ``1 / (2 * divisor)``, 2**-17, from every whole number. As far as it
 matters, up to 17, float32 is off by less: 2**-20 by the rounded factor, 2**-21 by the product,
 2**-20 by the sum and 2**-25 by the rounded constant, together below 2**-18.6."""
+EVENT_PERCENT = 20
+"""Where at most this share of the words (four channels of a pixel) that a few rows of a convolution
+read is not zero, those rows go through their events one by one. `python -m benchmarks.density`
+measures where the two ways meet."""
 _POOLS = {None: 0, "max": 1, "global_average": 2}
 
 
@@ -41,15 +45,24 @@ class Plan(NamedTuple):
     constants: UInt8[np.ndarray, " bytes"]
 
 
-def make_plan(programs: Programs) -> Plan:
-    """Return the plan of a network whose last layer gives its potentials."""
+def make_plan(programs: Programs, *, event_percent: int = EVENT_PERCENT) -> Plan:
+    """Return the plan of a network whose last layer gives its potentials.
+
+    Args:
+      programs: of all layers.
+      event_percent: up to which share rows go by events, 0 to 100.
+
+    Raises:
+      OSError: on a machine whose highest byte comes first.
+    """
     if sys.byteorder != "little":
         raise OSError("the native executor needs a machine whose lowest byte comes first")
     constants = _Constants()
     fields: list[int] = []
     for program in programs:
         fires = program is not programs[-1]
-        fields += _geometry(program, fires=fires) + _constants(program, constants)
+        fields += _geometry(program, event_percent, fires=fires)
+        fields += _constants(program, constants)
     return Plan(tuple(fields), constants.joined())
 
 
@@ -74,7 +87,7 @@ class _Constants:
         return np.concatenate(self._parts)
 
 
-def _geometry(program: LayerProgram, *, fires: bool) -> list[int]:
+def _geometry(program: LayerProgram, event_percent: int, *, fires: bool) -> list[int]:
     spec = program.spec
     rows, columns, channels = program.in_shape
     map_rows, map_columns, filters = spec.map_shape(program.in_shape)
@@ -101,7 +114,7 @@ def _geometry(program: LayerProgram, *, fires: bool) -> list[int]:
     return [
         int(spec.kind == "separable"), rows, columns, channels, *size, stride,
         low[0], low[1], high[0], high[1],
-        border, int(small), map_rows, map_columns, filters,
+        border, event_percent, int(small), map_rows, map_columns, filters,
         pool, *window, *steps, out_rows, out_columns,
         activation_limit(spec.act_bits) if fires else 0,
     ]  # fmt: skip

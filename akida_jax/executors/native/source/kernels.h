@@ -6,10 +6,6 @@
 
 namespace akida_jax {
 
-// Up to this share of non-zero words an item goes through its events, one by one.
-// `python -m benchmarks.native` measures where the two ways meet.
-constexpr int64_t kEventPercent = 20;
-
 constexpr int64_t kLargestTile = 14;  // pixels
 
 // A stored input word that is not zero: four channels of a pixel.

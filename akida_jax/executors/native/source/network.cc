@@ -267,6 +267,8 @@ std::string check_layer(const Layer& layer, size_t index, int64_t constants_byte
   for (const int64_t start : {layer.threshold, layer.divisor, layer.factor, layer.constant})
     if (start + blocks * kLanes * 4 > constants_bytes)
       return where + " has thresholds or steps beyond the constants";
+  if (layer.event_percent < 0 || layer.event_percent > 100)
+    return where + " has a share of events out of range";
   if (layer.pool != kNoPool && layer.pool != kMaxPool && layer.pool != kGlobalSum)
     return where + " has an unknown pool";
   if (layer.pool == kNoPool &&

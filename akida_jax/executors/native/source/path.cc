@@ -64,7 +64,7 @@ bool list_events(const Layer& layer, const Item& item, const uint8_t* in, const 
   const int64_t words = rows * layer.row_bytes() / 4;
   int32_t active = 0;
   for (int64_t i = 0; i < words; ++i) active += load_word(from + 4 * i) != 0;
-  if (active * int64_t{100} > words * kEventPercent) return false;
+  if (active * int64_t{100} > words * layer.event_percent) return false;
   const int64_t pixel_words = layer.channels4() / 4;
   Event* event = scratch.events;
   for (int64_t row = 0; row < rows; ++row, from += layer.row_bytes()) {

@@ -23,6 +23,7 @@ struct Layer {
   int64_t kernel_rows, kernel_columns, stride;
   int64_t top, left, bottom, right;  // margins around the stored input
   int64_t border;                    // level that fills them
+  int64_t event_percent;             // share of non-zero words up to which rows go by events
   int64_t small;                     // 1: two products of level and weight fit 16 bits
   int64_t map_rows, map_columns, filters;
   int64_t pool, pool_rows, pool_columns, pool_row_stride, pool_column_stride;
