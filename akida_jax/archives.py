@@ -24,6 +24,8 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, Over
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DESCRIPTION_MAX_BYTES = 2**22
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+_READERS = {"model.json": "akida_jax.load", "learner.json": "EdgeLearner.load"}
+"""What reads archives with that description."""
 
 
 class ArchiveError(ValueError):
@@ -116,6 +118,9 @@ def read_description(
     Raises:
       ArchiveError: if it is none, of another kind or newer.
     """
+    other = [reader for name, reader in _READERS.items() if name in archive.namelist()]
+    if other and member not in archive.namelist():
+        raise ArchiveError(f"this is no {form.split()[-1]} file; {other[0]} reads it")
     text = read_member(archive, member, None)
     try:
         description = json.loads(text)

@@ -27,13 +27,20 @@ from akida_jax.archives import (
 )
 from akida_jax.learning import planes
 from akida_jax.learning.rule import ONE, LearningState
-from akida_jax.learning.states import LearningSettings, first_rule, neuron_classes
+from akida_jax.learning.states import (
+    LearningSettings,
+    first_rule,
+    neuron_classes,
+    to_fixed_point,
+)
 from akida_jax.quant.architecture import Shape
 
 FORMAT = "akida-jax learner"
 VERSION = 1
 _DESCRIPTION = "learner.json"
 _FIELDS = {"settings", "seed", "input_shape", "arrays"}
+_SETTINGS = {field.name for field in dataclasses.fields(LearningSettings)}
+_ENTRY = {"name", "shape", "sha256"}
 _COUNTS = ("plasticity", "threshold", "learned")
 
 
@@ -107,13 +114,18 @@ def _build(
     archive: zipfile.ZipFile, description: dict[str, Any]
 ) -> tuple[LearningSettings, int, Shape | None, LearningState | None]:
     try:
+        _check_fields("learner.json", set(description) - {"format", "version"}, _FIELDS)
+        _check_fields("settings", set(description["settings"]), _SETTINGS)
         settings = LearningSettings(**description["settings"])
         seed, shape = description["seed"], description["input_shape"]
-        numbers = [seed] if shape is None else [seed, *shape]
-        if not all(type(number) is int and 0 <= number < 2**32 for number in numbers):
-            raise ArchiveError(f"seed {seed!r} or input_shape {shape!r} is no whole number")
+        if not _is_number(seed, 0):
+            raise ArchiveError(f"seed {seed!r} is no whole number of 32 bits")
         if shape is None:
+            if description["arrays"]:
+                raise ArchiveError("it has arrays, but no input_shape")
             return settings, seed, None, None
+        if not isinstance(shape, list) or not shape or not all(_is_number(v, 1) for v in shape):
+            raise ArchiveError(f"input_shape {shape!r} is no list of whole numbers from 1")
         n_inputs = int(np.prod(shape, dtype=object))
         settings.check_inputs(n_inputs)
         arrays = _read_arrays(archive, description["arrays"], settings, n_inputs)
@@ -129,9 +141,19 @@ def _build(
         classes=neuron_classes(settings, range(settings.num_classes)),
         learned=jnp.asarray(arrays["learned"].astype(np.uint32)),
         seed=jnp.uint32(seed),
+        n_inputs=jnp.uint32(n_inputs),
         rule=first_rule(settings),
     )
     return settings, seed, tuple(shape), state
+
+
+def _is_number(value: object, lowest: int) -> bool:
+    return type(value) is int and lowest <= value < 2**32
+
+
+def _check_fields(what: str, found: set[str], needed: set[str]) -> None:
+    if found != needed:
+        raise ArchiveError(f"{what} has unknown or missing fields {sorted(found ^ needed)}")
 
 
 def _read_arrays(
@@ -142,6 +164,8 @@ def _read_arrays(
 ) -> dict[str, np.ndarray]:
     neurons = settings.num_classes * settings.neurons_per_class
     needed = {"weights": (neurons, n_inputs), **dict.fromkeys(_COUNTS, (neurons,))}
+    for entry in entries:
+        _check_fields("an entry of arrays", set(entry), _ENTRY)
     names = [entry["name"] for entry in entries]
     if sorted(names) != sorted(needed):
         raise ArchiveError(f"the arrays are {names}, a learner has {list(needed)}")
@@ -169,3 +193,26 @@ def _check(arrays: dict[str, np.ndarray], settings: LearningSettings) -> None:
         outside = (arrays[name] < 0) | (arrays[name] > limit)
         if outside.any():
             raise ArchiveError(f"{name} must be 0 to {limit}, got {arrays[name][outside][0]}")
+    _check_together(arrays, settings)
+
+
+def _check_together(arrays: dict[str, np.ndarray], settings: LearningSettings) -> None:
+    """Compare threshold and plasticity of each neuron with the samples that it has learned."""
+    rule = first_rule(settings)
+    first, floor = to_fixed_point(settings.initial_plasticity), int(rule.min_plasticity)
+    learned = arrays["learned"].astype(np.int64)
+
+    def plasticity(samples: np.ndarray) -> np.ndarray:
+        return np.maximum(first - np.maximum(samples, 0) * int(rule.decay), floor)
+
+    faults = {
+        "threshold": (arrays["threshold"] > 0) != (learned > 0),
+        "plasticity": arrays["plasticity"] != plasticity(learned),
+        # One that had none left would not have learned the last sample.
+        "plasticity before the last": (learned > 0) & (plasticity(learned - 1) == 0),
+    }
+    for what, odd in faults.items():
+        if odd.any():
+            i = int(odd.argmax())
+            raise ArchiveError(f"neuron {i}: its {what} does not go with {learned[i]} samples "
+                               "learned")  # fmt: skip

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int32, UInt8
+from jaxtyping import Bool, Float, Int32, Shaped, UInt8
 from numpy.typing import ArrayLike
 
 from akida_jax.layers import FullyConnected, InputData
@@ -23,7 +24,13 @@ from akida_jax.learning.rule import (
     learn_stream,
     taught_potentials,
 )
-from akida_jax.learning.states import LearningSettings, add_neurons, first_state
+from akida_jax.learning.states import (
+    LearningSettings,
+    add_neurons,
+    begin,
+    check_seed,
+    whole,
+)
 from akida_jax.model import Model
 from akida_jax.quant.architecture import Shape
 
@@ -97,9 +104,7 @@ class EdgeLearner:
             min_plasticity=min_plasticity,
             plasticity_decay=plasticity_decay,
         )
-        if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed!r}")
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.input_shape: Shape | None = None
         self.state: LearningState | None = None
 
@@ -127,10 +132,13 @@ class EdgeLearner:
     def fit(self, x: ArrayLike, labels: ArrayLike | None = None) -> Int32[np.ndarray, " n"]:
         """Learn samples in their order, each once; may be called again with more.
 
+        The first call warns of settings that are unlikely to be wanted for such samples.
+
         Args:
           x: uint8 of 0 and 1, any shape (n, ...): outputs of a layer with 1-bit activations.
-          labels: class of each; None if they are not known: then all neurons compete, those
-            first that hold the sample already, with a potential of at least their threshold.
+          labels: class of each, or one for all; None if they are not known: then all neurons
+            compete, those first that hold the sample already, with a potential of at least their
+            threshold.
 
         Returns:
           The neuron that learned each sample, -1 where its plasticity is 0.
@@ -147,10 +155,12 @@ class EdgeLearner:
             )
         known = self._check_labels(labels, len(spikes))
         if self.state is None:
-            self.state = first_state(self.settings, spikes.shape[1], jnp.uint32(self.seed))
-            self.input_shape = shape
-        self.state, winners = _learn(self.state, _packed(spikes), known)
-        return np.asarray(winners)
+            state = begin(self.settings, spikes.shape[1], self.seed)
+            for concern in self.settings.concerns(spikes.shape[1]):
+                warnings.warn(concern, stacklevel=2)
+            self.state, self.input_shape = state, shape
+        self.state, winners = _learn(self.state, _packed(_fill(spikes)), _fill(known))
+        return np.asarray(winners)[: len(spikes)]
 
     def predict(self, x: ArrayLike) -> Int32[np.ndarray, "n neurons"]:
         """Return each neuron's potential: active inputs that meet a weight of 1.
@@ -165,7 +175,7 @@ class EdgeLearner:
         """
         state = self._state("predicts nothing")
         spikes, _ = self._check_samples(x)
-        return np.asarray(_potentials(state, _packed(spikes)))
+        return np.asarray(_potentials(state, _packed(_fill(spikes))))[: len(spikes)]
 
     def predict_classes(self, x: ArrayLike) -> Int32[np.ndarray, " n"]:
         """Return the class of the most active neuron; of equals the first.
@@ -194,9 +204,10 @@ class EdgeLearner:
         Raises:
           ValueError: if n is not a whole number of at least 1.
         """
-        if not isinstance(n, int) or n < 1:
+        count = whole(n)
+        if count is None or count < 1:
             raise ValueError(f"add_classes needs a whole number of at least 1, got {n!r}")
-        new = range(self.num_classes, self.num_classes + n)
+        new = range(self.num_classes, self.num_classes + count)
         if self.state is not None:
             assert self.n_inputs is not None
             self.state = add_neurons(self.state, self.settings, self.n_inputs, new)
@@ -225,7 +236,7 @@ class EdgeLearner:
         A sample that meets no weight is of no class to a learner (-1), of class 0 to a model.
 
         Args:
-          model: whose output is what was learned from.
+          model: whose output is what was learned from, as it is or flat.
           name: of the new layer.
 
         Raises:
@@ -235,20 +246,19 @@ class EdgeLearner:
         """
         state = self._state("cannot be attached")
         last = model.layers[-1]
-        bits: int | None = None
-        if isinstance(last, InputData):
-            bits = last.input_bits
-        elif last.activation:
-            bits = last.act_bits
-        if bits != 1:
-            found = "potentials" if bits is None else f"{bits}-bit activations"
+        assert not isinstance(last, InputData)
+        if not last.activation or last.act_bits != 1:
+            found = f"{last.act_bits}-bit activations" if last.activation else "potentials"
             raise ValueError(
                 f"layer {last.name!r}: the learned layer needs 1-bit activations in front of it, "
                 f"got {found}; see zoo.build('akidanet_edge')"
             )
-        if self.input_shape is None or np.prod(model.output_shape) != np.prod(self.input_shape):
-            raise ValueError(f"layer {last.name!r}: its output {model.output_shape} differs from "
-                             f"the samples learned, {self.input_shape}")  # fmt: skip
+        flat = (math.prod(model.output_shape),)
+        if self.input_shape not in (tuple(model.output_shape), flat):
+            raise ValueError(
+                f"layer {last.name!r}: its output {model.output_shape} differs from the samples "
+                f"learned, {self.input_shape}; learn from outputs of that shape, or flat ones"
+            )
         taught = np.asarray(state.threshold) > 0
         kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
         layer = FullyConnected(
@@ -291,7 +301,7 @@ class EdgeLearner:
         return self.state
 
     def _check_samples(self, x: ArrayLike) -> tuple[UInt8[np.ndarray, "n inputs"], Shape]:
-        array = np.asarray(x)
+        array = _as_array(x, "samples")
         if array.ndim < 2 or array.dtype != np.uint8:
             raise ValueError(f"samples must be uint8 of shape (n, ...), got {array.dtype} of shape "
                              f"{array.shape}")  # fmt: skip
@@ -307,10 +317,13 @@ class EdgeLearner:
     def _check_labels(self, labels: ArrayLike | None, n: int) -> Int32[np.ndarray, " n"]:
         if labels is None:
             return np.full(n, UNLABELLED, np.int32)
-        array = np.asarray(labels)
-        if array.shape != (n,) or not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"labels must be {n} whole numbers, got {array.dtype} of shape "
-                             f"{array.shape}")  # fmt: skip
+        array = _as_array(labels, "labels")
+        if array.size == n == 0:
+            return np.zeros(0, np.int32)
+        if array.shape not in ((n,), ()) or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"labels must be {n} whole numbers, or one for all, got {array.dtype} "
+                             f"of shape {array.shape}")  # fmt: skip
+        array = np.broadcast_to(array, n)
         outside = np.flatnonzero((array < 0) | (array >= self.num_classes))
         if outside.size:
             raise ValueError(
@@ -318,6 +331,23 @@ class EdgeLearner:
                 f"{_list(outside)}; add_classes adds classes"
             )
         return array.astype(np.int32)
+
+
+def _as_array(values: ArrayLike, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} must be an array, got rows of different lengths") from error
+
+
+def _fill(rows: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "filled ..."]:
+    """Return rows with zeros behind them, up to a power of two: few programs to compile.
+
+    Samples of zeros teach nothing, whatever their labels.
+    """
+    filled = np.zeros((1 << max(len(rows) - 1, 0).bit_length(), *rows.shape[1:]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
 
 
 _learn = jax.jit(learn_stream)

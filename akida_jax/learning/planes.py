@@ -20,9 +20,16 @@ def pack(bits: UInt8[Array, "inputs ..."]) -> UInt32[Array, "words ..."]:
     """Return bits 32 to a word, the first in the lowest place, the last word filled up with 0.
 
     Args:
-      bits: 0 or 1; inputs along the first axis.
+      bits: 0 or 1; inputs along the first axis. Inside of jit, where values cannot be looked
+        at, all but 0 counts as 1.
+
+    Raises:
+      ValueError: for other values.
     """
-    padded = jnp.pad(bits, [(0, -len(bits) % WORD)] + [(0, 0)] * (bits.ndim - 1))
+    ones = bits != 0
+    if not isinstance(bits, jax.core.Tracer) and (ones & (bits != 1)).any():
+        raise ValueError(f"bits must be 0 or 1, got {bits.min()} to {bits.max()}")
+    padded = jnp.pad(ones, [(0, -len(bits) % WORD)] + [(0, 0)] * (bits.ndim - 1))
     words = padded.reshape(len(padded) // WORD, WORD, *bits.shape[1:]).astype(jnp.uint32)
     return jnp.sum(words << _places(bits.ndim), 1, dtype=jnp.uint32)
 
@@ -31,6 +38,18 @@ def unpack(words: UInt32[Array, "words ..."], n_inputs: int) -> UInt8[Array, "in
     """Return the bits of packed words, the inverse of `pack`."""
     bits = (words[:, None] >> _places(words.ndim)) & jnp.uint32(1)
     return bits.reshape(-1, *words.shape[1:])[:n_inputs].astype(jnp.uint8)
+
+
+def every_input(n_inputs: UInt32[Array, ""], n_words: int) -> UInt32[Array, " words"]:
+    """Return words with a 1 for each input that there is; the last word may have others.
+
+    Args:
+      n_inputs: more than 32 for each word but the last.
+      n_words: of a set of inputs.
+    """
+    before = jnp.arange(n_words, dtype=jnp.uint32) * jnp.uint32(WORD)
+    in_word = jnp.minimum(n_inputs - before, jnp.uint32(WORD))
+    return jnp.uint32(2**WORD - 1) >> (jnp.uint32(WORD) - in_word)
 
 
 def _places(ndim: int) -> UInt32[Array, "places ..."]:

@@ -34,7 +34,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt32
 
-from akida_jax.learning.planes import add_up, choose_largest, count_ones, draw_planes, pack
+from akida_jax.learning.planes import (
+    WORD,
+    add_up,
+    choose_largest,
+    count_ones,
+    draw_planes,
+    every_input,
+)
 
 FRACTION_BITS = 16
 ONE = 2**FRACTION_BITS
@@ -82,6 +89,7 @@ class LearningState(NamedTuple):
       classes: of the neurons.
       learned: samples that each neuron has learned.
       seed: of all that is drawn.
+      n_inputs: of a sample; the last word may have room for more.
       rule: parameters.
     """
 
@@ -91,11 +99,15 @@ class LearningState(NamedTuple):
     classes: Int32[Array, "neurons ..."]
     learned: UInt32[Array, "neurons ..."]
     seed: UInt32[Array, "..."]
+    n_inputs: UInt32[Array, ""]
     rule: Rule
 
 
 def draw_weights(
-    seed: UInt32[Array, "..."], neurons: range, n_inputs: int, num_weights: int
+    seed: UInt32[Array, "..."],
+    neurons: UInt32[Array, " neurons"],
+    n_inputs: int,
+    num_weights: Int32[Array, ""],
 ) -> UInt32[Array, "neurons words ..."]:
     """Return the first weights: for each neuron as many ones, drawn at random.
 
@@ -105,15 +117,16 @@ def draw_weights(
       n_inputs: inputs of a neuron.
       num_weights: ones of each neuron, at most ``n_inputs``.
     """
-    every = pack(jnp.ones((n_inputs, *[1] * seed.ndim), jnp.uint8))
-    every = jnp.broadcast_to(every, (len(every), *seed.shape))
-    count = jnp.full(seed.shape, num_weights, jnp.int32)
+    n_words = -(-n_inputs // WORD)
+    every = every_input(jnp.uint32(n_inputs), n_words).reshape(-1, *[1] * seed.ndim)
+    every = jnp.broadcast_to(every, (n_words, *seed.shape))
+    count = jnp.broadcast_to(num_weights, seed.shape)
 
     def draw(neuron: Array) -> Array:
-        numbers = draw_planes(seed, neuron, jnp.zeros_like(seed), len(every))
+        numbers = draw_planes(seed, neuron, jnp.zeros_like(seed), n_words)
         return choose_largest(every[None], count, numbers[:, None])[0]
 
-    return jax.lax.map(draw, jnp.arange(neurons.start, neurons.stop, dtype=jnp.uint32))
+    return jax.lax.map(draw, neurons)
 
 
 def potentials(
@@ -140,14 +153,18 @@ def learn(
 
     Args:
       state: before.
-      spikes: packed, see `planes.pack`.
+      spikes: packed, see `planes.pack`; what the last word has beyond the inputs is ignored.
       label: class whose neurons compete; `UNLABELLED` for all neurons, of which those that
         hold the sample go first.
 
     Returns:
       The state after, and the neuron that learned. It is -1, and nothing has changed, if no
       input is active, no neuron has that class, or the winner has no plasticity.
+
+    Raises:
+      ValueError: if the sample has another number of words than a neuron, or of another type.
     """
+    spikes = _check_spikes(state, spikes)
     score = _score(state, potentials(state.weights, spikes), label)
     winner = jnp.argmax(score, 0).astype(jnp.int32)
     numbers = jnp.arange(len(score), dtype=jnp.int32).reshape(-1, *[1] * winner.ndim)
@@ -189,6 +206,18 @@ def learn_stream(
 def count_swaps(before: LearningState, after: LearningState) -> Int32[Array, "..."]:
     """Return how many weights moved from one state to the next, over all neurons."""
     return count_ones(after.weights & ~before.weights, (0, 1))
+
+
+def _check_spikes(
+    state: LearningState, spikes: UInt32[Array, "words ..."]
+) -> UInt32[Array, "words ..."]:
+    """Return a sample without what lies beyond the inputs."""
+    n_words = state.weights.shape[1]
+    if spikes.dtype != jnp.uint32 or len(spikes) != n_words:
+        raise ValueError(f"a sample must have {n_words} words of uint32, got {len(spikes)} of "
+                         f"{spikes.dtype}; pack makes them")  # fmt: skip
+    every = every_input(state.n_inputs, n_words)
+    return spikes & every.reshape(-1, *[1] * (spikes.ndim - 1))
 
 
 def _score(

@@ -2,17 +2,24 @@
 
 import dataclasses
 import math
+import numbers
+import operator
 import warnings
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Int32, UInt32
+import numpy as np
+from jaxtyping import Array, Int32, UInt32
 
-from akida_jax.learning.rule import ONE, LearningState, Rule, draw_weights
+from akida_jax.learning.rule import FRACTION_BITS, ONE, LearningState, Rule, draw_weights
 
 MAX_INPUTS = 2**16 - 1
 """A potential times a fixed-point number stays below 2**32. The chip's fully connected layers
 have fewer (docs/hardware.md)."""
+MOST_COMPETITION = 0.5
+"""Source: the vendor's documentation, docs/hardware.md#learning."""
+_COUNTS = ("num_weights", "num_classes", "neurons_per_class")
+_SHARES = ("initial_plasticity", "learning_competition", "min_plasticity", "plasticity_decay")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,8 @@ class LearningSettings:
         it, as a share of the initial one.
 
     Raises:
-      ValueError: naming every setting that is out of its range.
+      ValueError: naming every setting that is out of its range, or comes to 0 in fixed point
+        without being 0.
     """
 
     num_weights: int
@@ -46,29 +54,44 @@ class LearningSettings:
     plasticity_decay: float = 0.25
 
     def __post_init__(self):
-        """Refuse what is out of range, all at once."""
-        faults = [
-            f"{name} must be a whole number of at least 1, got {value!r}"
-            for name in ("num_weights", "num_classes", "neurons_per_class")
-            if not _is_whole(value := getattr(self, name)) or value < 1
-        ]
-        shares = ("initial_plasticity", "learning_competition", "min_plasticity",
-                  "plasticity_decay")  # fmt: skip
-        faults += [
-            f"{name} must be 0 to 1, got {value!r}"
-            for name in shares
-            if not isinstance(value := getattr(self, name), int | float) or not 0 <= value <= 1
-        ]
-        if not faults and self.min_plasticity > self.initial_plasticity:
+        """Refuse what is out of range, all at once; NumPy's numbers become Python's."""
+        faults = []
+        for name in _COUNTS:
+            number = whole(value := getattr(self, name))
+            if number is None or number < 1:
+                faults.append(f"{name} must be a whole number of at least 1, got {value!r}")
+            else:
+                object.__setattr__(self, name, number)
+        for name in _SHARES:
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value <= 1:
+                faults.append(f"{name} must be 0 to 1, got {value!r}")
+            else:
+                object.__setattr__(self, name, float(value))
+        if not faults:
+            faults = self._faults_together()
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def _faults_together(self) -> list[str]:
+        faults = []
+        if self.min_plasticity > self.initial_plasticity:
             faults.append(
                 f"min_plasticity must be at most initial_plasticity {self.initial_plasticity:g}, "
                 f"got {self.min_plasticity:g}"
             )
-        if faults:
-            raise ValueError("; ".join(faults))
+        shares = {name: getattr(self, name) for name in _SHARES}
+        shares["plasticity_decay"] *= self.initial_plasticity
+        faults += [
+            f"{name} {getattr(self, name):g} comes to 0 in fixed point of {FRACTION_BITS} fraction "
+            f"bits; give 0 or {'more' if name == 'plasticity_decay' else f'at least {0.5 / ONE:g}'}"
+            for name, share in shares.items()
+            if share > 0 and to_fixed_point(share) == 0
+        ]
+        return faults
 
     def check_inputs(self, n_inputs: int) -> None:
-        """Refuse more weights than inputs; warn of more than half as many.
+        """Refuse more weights than inputs.
 
         Raises:
           ValueError: if a neuron would have more weights than inputs, or there are more
@@ -81,16 +104,51 @@ class LearningSettings:
                 f"num_weights {self.num_weights} exceeds the {n_inputs} inputs of a neuron; "
                 "suggest_num_weights proposes a number"
             )
+
+    def concerns(self, n_inputs: int) -> list[str]:
+        """Return what may be had, but is unlikely to be wanted.
+
+        Args:
+          n_inputs: of a sample.
+        """
+        found = []
         if 2 * self.num_weights > n_inputs:
-            warnings.warn(
+            found.append(
                 f"num_weights {self.num_weights} is more than half of the {n_inputs} inputs of a "
-                "neuron: any two neurons have many weights in common, and tell little apart",
-                stacklevel=4,
+                "neuron: any two neurons have many weights in common, and tell little apart"
             )
+        if self.learning_competition > MOST_COMPETITION:
+            found.append(
+                f"learning_competition {self.learning_competition:g} is above {MOST_COMPETITION}: "
+                "neurons that have learned take samples that have little to do with theirs"
+            )
+        return found
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def whole(value: object) -> int | None:
+    """Return a whole number, also one of NumPy's, as an int; None for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed as an int.
+
+    Raises:
+      ValueError: if it is no whole number of 32 bits.
+    """
+    number = whole(seed)
+    if number is None or not 0 <= number < 2**32:
+        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed!r}")
+    return number
 
 
 def to_fixed_point(share: float) -> int:
@@ -99,9 +157,11 @@ def to_fixed_point(share: float) -> int:
 
 
 def first_state(
-    settings: LearningSettings, n_inputs: int, seed: UInt32[jnp.ndarray, "..."]
+    settings: LearningSettings, n_inputs: int, seed: UInt32[Array, "..."] | int
 ) -> LearningState:
     """Return the state before the first sample.
+
+    A warning says what settings are unlikely to be wanted.
 
     Args:
       settings: of the learner.
@@ -109,11 +169,26 @@ def first_state(
       seed: of all that is drawn; an array of seeds gives as many learners in one state.
 
     Raises:
-      ValueError: if a neuron would have more weights than inputs.
+      ValueError: if a neuron would have more weights than inputs, or the seed is no whole
+        number of 32 bits, or an array of another type than uint32.
     """
+    state = begin(settings, n_inputs, seed)
+    for concern in settings.concerns(n_inputs):
+        warnings.warn(concern, stacklevel=2)
+    return state
+
+
+def begin(
+    settings: LearningSettings, n_inputs: int, seed: UInt32[Array, "..."] | int
+) -> LearningState:
+    """Return what `first_state` does, without its warnings."""
     settings.check_inputs(n_inputs)
+    if not isinstance(seed, jax.Array | np.ndarray):
+        seed = jnp.uint32(check_seed(seed))
+    elif seed.dtype != jnp.uint32:
+        raise ValueError(f"an array of seeds must be uint32, got {seed.dtype}; cast it")
     classes = range(settings.num_classes)
-    return _neurons(settings, n_inputs, seed, first_rule(settings), classes)
+    return _neurons(settings, n_inputs, jnp.asarray(seed), first_rule(settings), classes)
 
 
 def first_rule(settings: LearningSettings) -> Rule:
@@ -128,7 +203,7 @@ def first_rule(settings: LearningSettings) -> Rule:
     )
 
 
-def neuron_classes(settings: LearningSettings, classes: range) -> Int32[jnp.ndarray, " neurons"]:
+def neuron_classes(settings: LearningSettings, classes: range) -> Int32[Array, " neurons"]:
     """Return the class of each neuron, evenly split."""
     numbers = jnp.arange(classes.start, classes.stop, dtype=jnp.int32)
     return jnp.repeat(numbers, settings.neurons_per_class)
@@ -153,31 +228,34 @@ def add_neurons(
         classes=jnp.concatenate([state.classes, new.classes]),
         learned=jnp.concatenate([state.learned, new.learned]),
         seed=state.seed,
+        n_inputs=state.n_inputs,
         rule=state.rule,
     )
 
 
-_draw_weights = jax.jit(draw_weights, static_argnums=(1, 2))
+_draw_weights = jax.jit(draw_weights, static_argnames="n_inputs")
 
 
 def _neurons(
     settings: LearningSettings,
     n_inputs: int,
-    seed: UInt32[jnp.ndarray, "..."],
+    seed: UInt32[Array, "..."],
     rule: Rule,
     classes: range,
 ) -> LearningState:
     each = settings.neurons_per_class
-    numbers = range(classes.start * each, classes.stop * each)
+    # An array, not the range: other neurons are drawn by the same compiled program.
+    places = jnp.arange(classes.start * each, classes.stop * each, dtype=jnp.uint32)
     of_class = neuron_classes(settings, classes)
-    shape = (len(numbers), *seed.shape)
+    shape = (len(places), *seed.shape)
     plasticity = to_fixed_point(settings.initial_plasticity)
     return LearningState(
-        weights=_draw_weights(seed, numbers, n_inputs, settings.num_weights),
+        weights=_draw_weights(seed, places, n_inputs, jnp.int32(settings.num_weights)),
         plasticity=jnp.full(shape, plasticity, jnp.uint32),
         threshold=jnp.zeros(shape, jnp.int32),
         classes=jnp.broadcast_to(of_class.reshape(-1, *[1] * seed.ndim), shape),
         learned=jnp.zeros(shape, jnp.uint32),
         seed=seed,
+        n_inputs=jnp.uint32(n_inputs),
         rule=rule,
     )

@@ -1,9 +1,12 @@
 """EdgeLearner: fitting, predicting, growing, files, attachment to a model."""
 
+import dataclasses
 import hashlib
 import json
+import warnings
 import zipfile
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import pytest
 import akida_jax as aj
 from akida_jax import learning, mapping
 from akida_jax.executors import NAMES
+from akida_jax.learning import learner as learner_module
+from akida_jax.learning import states
 
 N_INPUTS = 60
 
@@ -80,6 +85,39 @@ def test_any_number_of_calls_is_one_stream(noisy):
     for start, stop in ((0, 1), (1, 7), (7, 20)):
         parts.fit(x[start:stop], labels[start:stop])
     assert_same_state(whole, parts)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 8])
+def test_filling_up_changes_nothing(noisy, n):
+    """What `fit` learns is what the rule learns from the samples alone."""
+    x, labels = noisy(n + 3)
+    learner = make()
+    learner.fit(x[n:], labels[n:])
+    words = learning.pack(jnp.asarray(x[:n].T)).T
+    alone, winners = jax.jit(learning.learn_stream)(
+        learner.state, words, jnp.asarray(labels[:n], jnp.int32)
+    )
+    np.testing.assert_array_equal(learner.fit(x[:n], labels[:n]), winners)
+    for found, expected in zip(jax.tree.leaves(learner.state), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_few_programs_are_compiled_for_many_calls(noisy):
+    learner = make()
+    learner.fit(*noisy(8))
+    learner.add_classes(1)
+    learner.fit(*noisy(8))
+    learner.predict(noisy(8)[0])
+    functions = (learner_module._learn, learner_module._potentials, states._draw_weights)
+    before = [function._cache_size() for function in functions]
+    for n in (5, 6, 7, 8):
+        learner.fit(*noisy(n))
+        learner.predict(noisy(n)[0])
+    learner.add_classes(1)
+    make(num_classes=1, num_weights=3).fit(SAMPLE, [0])
+    found = [function._cache_size() for function in functions]
+    # A learner of other neurons learns by a program of its own.
+    assert found == [before[0] + 1, *before[1:]]
 
 
 def test_samples_may_have_any_shape(noisy):
@@ -188,6 +226,9 @@ def test_a_cut_file_is_refused_at_any_length(saved):
             aj.EdgeLearner.load(saved)
 
 
+ALL_SETTINGS = dataclasses.asdict(learning.LearningSettings(num_weights=20, num_classes=3))
+
+
 def rewrite(path, description=None, **changed):
     """Write a file again with another description or other arrays, checksums included."""
     with zipfile.ZipFile(path) as archive:
@@ -208,8 +249,17 @@ def rewrite(path, description=None, **changed):
     [
         ({"format": "akida-jax model"}, "this is no learner file"),
         ({"version": 2}, "format version 2, this akida-jax reads up to 1"),
-        ({"settings": {"num_weights": 0, "num_classes": 3}}, "num_weights must be a whole number"),
-        ({"seed": "5"}, "seed '5' or input_shape"),
+        ({"settings": ALL_SETTINGS | {"num_weights": 0}}, "num_weights must be a whole number"),
+        ({"seed": "5"}, "seed '5' is no whole number of 32 bits"),
+        ({"seed": True}, "seed True is no whole number of 32 bits"),
+        ({"input_shape": [60.0]}, r"input_shape \[60.0\] is no list of whole numbers from 1"),
+        ({"input_shape": []}, r"input_shape \[\] is no list of whole numbers from 1"),
+        ({"input_shape": [60, 0]}, r"input_shape \[60, 0\] is no list of whole numbers from 1"),
+        ({"input_shape": None}, "it has arrays, but no input_shape"),
+        (
+            {"settings": {"num_weights": 20, "num_classes": 3}},
+            r"settings has unknown or missing fields \['initial_plasticity', 'learning_comp",
+        ),
         ({"input_shape": [2**20, 2**20]}, "at most 65,535 inputs, got 1,099,511,627,776"),
         ({"arrays": []}, r"the arrays are \[\], a learner has"),
         ({"other": 1}, "unknown fields"),
@@ -228,6 +278,11 @@ def test_arrays_that_no_learning_leads_to_are_refused(saved):
         ({"plasticity": b"\xff" * 24}, "plasticity must be 0 to 65536, got -1"),
         ({"threshold": np.full(6, 21, np.int32).tobytes()}, "threshold must be 0 to 20, got 21"),
         ({"learned": bytes(20)}, "arrays/learned has 20 bytes, expected 24"),
+        ({"learned": bytes(24)}, "neuron 0: its threshold does not go with 0 samples learned"),
+        (
+            {"plasticity": np.full(6, 2**16, np.int32).tobytes()},
+            r"neuron 0: its plasticity does not go with \d samples learned",
+        ),
     ):
         saved.write_bytes(content)
         rewrite(saved, **changed)
@@ -239,6 +294,37 @@ def test_arrays_that_no_learning_leads_to_are_refused(saved):
     rewrite(saved, {"arrays": description["arrays"]})
     with pytest.raises(learning.LearnerFileError, match="weights does not match its checksum"):
         aj.EdgeLearner.load(saved)
+    description["arrays"][0]["bits"] = 1
+    rewrite(saved, {"arrays": description["arrays"]})
+    with pytest.raises(learning.LearnerFileError, match=r"an entry of arrays .* fields \['bits'\]"):
+        aj.EdgeLearner.load(saved)
+    description.pop("seed")
+    with zipfile.ZipFile(saved, "w") as archive:
+        archive.writestr("learner.json", json.dumps(description))
+    with pytest.raises(learning.LearnerFileError, match=r"learner.json has .* fields \['seed'\]"):
+        aj.EdgeLearner.load(saved)
+
+
+def test_a_neuron_learns_no_more_than_its_plasticity_allows(noisy, tmp_path):
+    """From 1 down to 0 in four steps: a fifth sample teaches it nothing."""
+    learner = make(min_plasticity=0, num_classes=1, neurons_per_class=1)
+    learner.fit(noisy(6, classes=1)[0], 0)
+    assert learner.statistics().learned.tolist() == [4]
+    learner.save(tmp_path / "a.akl")
+    assert aj.EdgeLearner.load(tmp_path / "a.akl").statistics().learned.tolist() == [4]
+    rewrite(tmp_path / "a.akl", learned=np.array([5], np.int32).tobytes())
+    with pytest.raises(learning.LearnerFileError, match="neuron 0: its plasticity before the last"):
+        aj.EdgeLearner.load(tmp_path / "a.akl")
+
+
+def test_a_file_of_the_other_kind_says_what_reads_it(saved, tmp_path):
+    with pytest.raises(ValueError, match=r"a\.akl: this is no model file; EdgeLearner.load reads"):
+        aj.load(saved)
+    aj.save(backbone(), tmp_path / "m.akj")
+    with pytest.raises(
+        learning.LearnerFileError, match=r"no learner file; akida_jax.load reads it"
+    ):
+        aj.EdgeLearner.load(tmp_path / "m.akj")
 
 
 def backbone(act_bits=1, activation=True):
@@ -329,9 +415,27 @@ def test_a_model_of_another_shape_is_refused(rng):
         learner.attach(backbone())
 
 
+def test_a_shape_is_that_of_the_output_or_flat(rng):
+    """As many inputs in another order would be other inputs."""
+    x = rng.integers(0, 2, (9, 60)).astype(np.uint8)
+    kernels = []
+    for shape in ((3, 4, 5), (60,)):
+        learner = make()
+        learner.fit(x.reshape(9, *shape), np.arange(9) % 3)
+        kernels.append(learner.attach(backbone()).variables["learned"]["kernel"])
+    np.testing.assert_array_equal(*kernels)
+    for shape in ((5, 4, 3), (12, 5), (1, 60)):
+        learner = make()
+        learner.fit(x.reshape(9, *shape), np.arange(9) % 3)
+        message = r"\(3, 4, 5\) differs from the samples learned, .*; learn from outputs of that"
+        with pytest.raises(ValueError, match=message):
+            learner.attach(backbone())
+
+
 def test_no_samples_teach_nothing(rng):
     learner, empty = make(), np.zeros((0, 3, 4, 5), np.uint8)
     assert learner.fit(empty, np.zeros(0, int)).shape == (0,)
+    assert learner.fit(empty, []).shape == (0,)
     first = learner.weights
     assert not learner.statistics().used.any()
     assert learner.predict_classes(empty).shape == (0,)
@@ -377,8 +481,13 @@ SAMPLE = np.ones((1, N_INPUTS), np.uint8)
         (SAMPLE * 0, [0], "1 of 1 samples have no active input: index 0; leave them out"),
         (SAMPLE, [3], "labels must be 0 to 2, got 3 at index 0; add_classes adds classes"),
         (SAMPLE, [-1], "labels must be 0 to 2, got -1"),
-        (SAMPLE, [0, 1], r"labels must be 1 whole numbers, got int64 of shape \(2,\)"),
-        (SAMPLE, [0.5], "labels must be 1 whole numbers, got float64"),
+        (SAMPLE, [0, 1], r"labels must be 1 whole numbers, .* got int64 of shape \(2,\)"),
+        (SAMPLE, [0.5], "labels must be 1 whole numbers, or one for all, got float64"),
+        (SAMPLE, 0.5, r"labels must be 1 whole numbers, .* got float64 of shape \(\)"),
+        (SAMPLE, 3, "labels must be 0 to 2, got 3 at index 0"),
+        (SAMPLE, [True], "labels must be 1 whole numbers, or one for all, got bool"),
+        (SAMPLE, [[0], [0, 1]], "labels must be an array, got rows of different lengths"),
+        ([[0, 1], [1]], [0], "samples must be an array, got rows of different lengths"),
         (SAMPLE[:, :19], [0], "num_weights 20 exceeds the 19 inputs of a neuron; suggest_num_w"),
         (np.ones((1, 2**16), np.uint8), [0], "at most 65,535 inputs, got 65,536"),
     ],
@@ -402,9 +511,53 @@ def test_weights_are_a_few_more_than_active_inputs(active, n_inputs, expected):
 
 def test_too_many_weights_are_reported():
     learner = make(num_weights=31)
-    with pytest.warns(UserWarning, match="num_weights 31 is more than half of the 60 inputs"):
+    with pytest.warns(UserWarning, match="num_weights 31 is more than half of the 60 in") as caught:
         learner.fit(SAMPLE, [0])
+    assert [warning.filename for warning in caught] == [__file__]
     assert learner.weights.sum(1).tolist() == [31] * 6
+    message = "num_weights 31 is more than half of the 60 inputs"
+    with pytest.warns(UserWarning, match=message) as caught:
+        learning.first_state(learner.settings, N_INPUTS, 0)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_what_was_reported_is_not_reported_again(tmp_path):
+    learner = make(num_weights=31, learning_competition=0.6)
+    with pytest.warns(UserWarning, match=r"weights 31 is|competition 0\.6 is above") as caught:
+        learner.fit(SAMPLE, [0])
+    assert len(caught) == 2
+    learner.save(tmp_path / "a.akl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learner.fit(SAMPLE, [0])
+        loaded = aj.EdgeLearner.load(tmp_path / "a.akl")
+        loaded.fit(SAMPLE, [1])
+
+
+def test_one_label_may_stand_for_all_samples(noisy):
+    x, _ = noisy(5)
+    each, all_at_once = make(), make()
+    each.fit(x, [2] * 5)
+    for label in (2, np.int8(2), jnp.int32(2)):
+        all_at_once = make()
+        all_at_once.fit(x, label)
+        assert_same_state(each, all_at_once)
+
+
+def test_numbers_of_numpy_are_numbers(noisy, tmp_path):
+    given = {"num_weights": np.int64(20), "neurons_per_class": np.uint8(2), "seed": np.int32(5),
+             "learning_competition": np.float32(0.25), "min_plasticity": np.float64(0.1),
+             "initial_plasticity": 1}  # fmt: skip
+    plain, numpy = make(learning_competition=0.25), make(**given)
+    x, labels = noisy(9)
+    for learner in (plain, numpy):
+        learner.add_classes(np.int16(1))
+        learner.fit(x, labels)
+    assert_same_state(plain, numpy)
+    assert type(numpy.seed) is type(numpy.settings.num_weights) is int
+    for name, learner in (("a.akl", plain), ("b.akl", numpy)):
+        learner.save(tmp_path / name)
+    assert (tmp_path / "a.akl").read_bytes() == (tmp_path / "b.akl").read_bytes()
 
 
 def test_a_refused_call_changes_nothing(noisy):
@@ -445,6 +598,19 @@ def test_before_the_first_sample_there_is_nothing(call):
         ({"initial_plasticity": 0.05}, "min_plasticity must be at most initial_plasticity 0.05"),
         ({"num_classes": True, "num_weights": 0}, "num_weights .*; num_classes must be"),
         ({"seed": -1}, "seed must be 0 to 4294967295, got -1"),
+        ({"seed": True}, "seed must be 0 to 4294967295, got True"),
+        ({"min_plasticity": True}, "min_plasticity must be 0 to 1, got True"),
+        ({"min_plasticity": "0.1"}, "min_plasticity must be 0 to 1, got '0.1'"),
+        (
+            {"min_plasticity": 1e-6},
+            "min_plasticity 1e-06 comes to 0 in fixed point of 16 fraction "
+            "bits; give 0 or at least 7.62939e-06",
+        ),
+        ({"learning_competition": 7e-6}, "learning_competition 7e-06 comes to 0"),
+        (
+            {"plasticity_decay": 1e-5, "initial_plasticity": 0.1},
+            "plasticity_decay 1e-05 comes to 0 in .*; give 0 or more",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(changes, message):
@@ -452,7 +618,7 @@ def test_settings_out_of_range_are_named(changes, message):
         make(**changes)
 
 
-@pytest.mark.parametrize("n", [0, 1.0, -2])
+@pytest.mark.parametrize("n", [0, 1.0, -2, True, "1", None])
 def test_no_fraction_of_a_class_is_added(n):
     with pytest.raises(ValueError, match="add_classes needs a whole number of at least 1"):
         make().add_classes(n)

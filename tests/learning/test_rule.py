@@ -17,7 +17,7 @@ from akida_jax.learning import (
     potentials,
     unpack,
 )
-from akida_jax.learning.planes import draw_order
+from akida_jax.learning.planes import draw_order, every_input
 from akida_jax.learning.rule import ONE
 from tests.learning.plain_learning import PlainLearner, first_weights, keys
 
@@ -62,6 +62,57 @@ def test_packing_and_back(rng):
         assert words.dtype == np.uint32
         np.testing.assert_array_equal(unpack(words, n), x, strict=True)
     assert pack(jnp.array([1, 0, 1], jnp.uint8)).tolist() == [5]
+
+
+def test_what_is_no_bit_is_not_packed():
+    with pytest.raises(ValueError, match="bits must be 0 or 1, got 0 to 2"):
+        pack(jnp.array([1, 0, 2], jnp.uint8))
+    # Inside of jit values cannot be looked at.
+    assert jax.jit(pack)(jnp.array([1, 0, 2], jnp.uint8)).tolist() == [0b101]
+
+
+@pytest.mark.parametrize("n_inputs", [1, 31, 32, 33, 64])
+def test_every_input_has_a_bit(n_inputs):
+    expected = pack(jnp.ones(n_inputs, jnp.uint8))
+    found = every_input(jnp.uint32(n_inputs), len(expected))
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_what_lies_beyond_the_inputs_is_ignored(rng):
+    """50 inputs leave 14 bits of the second word."""
+    x = samples(rng)
+    labels = jnp.asarray(rng.integers(-1, 4, len(x)), jnp.int32)
+    beyond = packed(x) | (jnp.uint32([0, 0xFFFC0000]))
+    assert_equal(STREAM(begin(), beyond, labels), STREAM(begin(), packed(x), labels))
+    after, winner = LEARN(begin(), jnp.uint32([0, 0xFFFC0000]), jnp.int32(0))
+    assert winner == -1
+    assert_equal(after, begin())
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (jnp.zeros(3, jnp.uint32), "must have 2 words of uint32, got 3 of uint32; pack makes"),
+        (jnp.zeros(1, jnp.uint32), "must have 2 words of uint32, got 1 of uint32"),
+        (jnp.zeros(2, jnp.int32), "must have 2 words of uint32, got 2 of int32"),
+    ],
+)
+def test_other_words_are_refused(sample, message):
+    with pytest.raises(ValueError, match=message):
+        LEARN(begin(), sample, jnp.int32(0))
+    with pytest.raises(ValueError, match=message):
+        STREAM(begin(), sample[None], jnp.zeros(1, jnp.int32))
+
+
+def test_a_seed_is_a_whole_number_of_32_bits():
+    for seed in (7, np.int64(7), np.uint8(7), jnp.uint32(7), np.full((), 7, np.uint32)):
+        assert_equal(first_state(settings(), N_INPUTS, seed), begin(7))
+    for seed in (-1, 2**32, 1.0, True, np.bool_(True), "1"):
+        with pytest.raises(ValueError, match="seed must be 0 to 4294967295, got"):
+            first_state(settings(), N_INPUTS, seed)
+    for seed in (jnp.arange(3), np.arange(3), jnp.float32(1)):
+        with pytest.raises(ValueError, match=r"seeds must be uint32, got (int|float)\d+; cast it"):
+            first_state(settings(), N_INPUTS, seed)
 
 
 def test_the_first_weights_are_those_of_plain_python():
