@@ -80,40 +80,49 @@ def estimate_learning(
         software, cannot have as many neurons per class, or has fewer weights than move.
     """
     layer = placement.layers[-1]
-    spec = layer.program.spec
-    if neurons_per_class is None:
-        neurons_per_class = spec.neurons_per_class if isinstance(spec, FullyConnected) else 1
-    num_weights = _check(layer, swaps, neurons_per_class)
+    num_weights, mates = _check(layer, swaps, neurons_per_class)
     law = law or published_law(placement.device.law)
     inference = estimate(placement, activity, law=law)
     events = inference[layer.name].events
     # The places that may gain a weight are active, those that may lose one have one.
-    support = (neurons_per_class - 1) * (events + num_weights)
-    operations = support + _WRITES * swaps
-    cycles = law.cycles.dense_operations * operations
-    update_ms = cycles / placement.device.clock_hz * 1e3
-    update_mj = operations * law.tap_energy(1) * 1e-9
+    support = mates * (events + num_weights)
     return LearningCost(
         inference=inference,
         events=events,
         swaps=swaps,
         support_operations=support,
-        update_cycles=cycles,
-        update_ms=update_ms,
-        update_mj=update_mj,
-        latency_ms=inference.latency_ms + update_ms,
-        total_mj=inference.total_mj + update_mj + placement.device.idle_mw * update_ms * 1e-3,
+        **_update(placement, law, inference, support + _WRITES * swaps),
     )
 
 
-def _check(layer: LayerPlacement, swaps: Number, neurons_per_class: int) -> float:
-    """Return the weights of a neuron."""
+def _update(
+    placement: Placement, law: Law, inference: Cost, operations: Number
+) -> dict[str, Number]:
+    """Return what the update costs, and what it makes of the whole."""
+    cycles = law.cycles.dense_operations * operations
+    update_ms = cycles / placement.device.clock_hz * 1e3
+    update_mj = operations * law.tap_energy(1) * 1e-9
+    return {
+        "update_cycles": cycles,
+        "update_ms": update_ms,
+        "update_mj": update_mj,
+        "latency_ms": inference.latency_ms + update_ms,
+        "total_mj": inference.total_mj + update_mj + placement.device.idle_mw * update_ms * 1e-3,
+    }
+
+
+def _check(
+    layer: LayerPlacement, swaps: Number, neurons_per_class: int | None
+) -> tuple[float, int]:
+    """Return the weights of a neuron, and how many others share its class."""
     spec = layer.program.spec
     if not isinstance(spec, FullyConnected) or spec.weight_bits != 1:
         raise ValueError(
             f"layer {layer.name!r}: only a fully connected layer of 1-bit weights learns; "
             "EdgeLearner.attach gives a model one"
         )
+    if neurons_per_class is None:
+        neurons_per_class = spec.neurons_per_class
     if layer.split is None:
         raise ValueError(f"layer {layer.name!r}: it runs in software, which is not modelled")
     whole = isinstance(neurons_per_class, int) and neurons_per_class >= 1
@@ -125,4 +134,4 @@ def _check(layer: LayerPlacement, swaps: Number, neurons_per_class: int) -> floa
     if not isinstance(swaps, jax.core.Tracer) and not 0 <= swaps <= num_weights:
         raise ValueError(f"layer {layer.name!r}: swaps must be 0 to its {num_weights:g} weights a "
                          f"neuron, got {swaps}")  # fmt: skip
-    return float(num_weights)
+    return float(num_weights), neurons_per_class - 1

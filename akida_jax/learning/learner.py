@@ -245,6 +245,20 @@ class EdgeLearner:
           ModelError: if the chip has no such layer.
         """
         state = self._state("cannot be attached")
+        self._check_backbone(model)
+        taught = np.asarray(state.threshold) > 0
+        kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
+        layer = FullyConnected(
+            units=kernel.shape[-1],
+            activation=False,
+            weight_bits=1,
+            neurons_per_class=self.settings.neurons_per_class,
+            name=name,
+        )
+        variables = {**model.variables, name: {"kernel": kernel}}
+        return Model([*model.layers, layer], variables, registers=model.registers)
+
+    def _check_backbone(self, model: Model) -> None:
         last = model.layers[-1]
         assert not isinstance(last, InputData)
         if not last.activation or last.act_bits != 1:
@@ -259,17 +273,6 @@ class EdgeLearner:
                 f"layer {last.name!r}: its output {model.output_shape} differs from the samples "
                 f"learned, {self.input_shape}; learn from outputs of that shape, or flat ones"
             )
-        taught = np.asarray(state.threshold) > 0
-        kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
-        layer = FullyConnected(
-            units=kernel.shape[-1],
-            activation=False,
-            weight_bits=1,
-            neurons_per_class=self.settings.neurons_per_class,
-            name=name,
-        )
-        variables = {**model.variables, name: {"kernel": kernel}}
-        return Model([*model.layers, layer], variables, registers=model.registers)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what has been learned so far (``.akl``); learning goes on from it exactly.

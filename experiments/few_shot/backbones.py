@@ -66,19 +66,26 @@ def train(config: Any, this: Run, classes: Classes, console: Console) -> Backbon
     )
     model = aj.convert(network)
     aj.save(model, this.folder / "backbone.akj")
-    floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
     measured = {
-        "accuracy": {
-            "float": floats[-1] if floats else None,
-            "quantized": evaluation.accuracy(network, test)["test_accuracy"],
-            "integer": model.evaluate(test.x, test.y),
-        },
+        "accuracy": _accuracies(network, model, test, history),
         "n_classes": n_old * config.turns,
         "n_train": len(data.x),
         "n_test": len(test.x),
         **evaluation.integer_forms(network, model, test.x),
     }
     return Backbone(spikes=model.up_to("spike_generator"), measured=measured, history=history)
+
+
+def _accuracies(
+    network: quant.Sequential, model: aj.Model, test: Examples, history: list[dict]
+) -> dict[str, float | None]:
+    """Return the accuracy of every form of a network; the float one trained last."""
+    floats = [row["test_accuracy"] for row in history if row["phase"] == "float"]
+    return {
+        "float": floats[-1] if floats else None,
+        "quantized": evaluation.accuracy(network, test)["test_accuracy"],
+        "integer": model.evaluate(test.x, test.y),
+    }
 
 
 def build(config: Any, data: Examples) -> quant.Sequential:

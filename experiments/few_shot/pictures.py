@@ -76,39 +76,14 @@ def _draw_line(axis: Axes, x: Sequence[float], rows: Sequence[dict], **form: obj
 def draw_curves(result: dict) -> Figure:
     """Draw accuracy against neurons per class and against weights, few samples and many."""
     sweeps, chosen = result["sweeps"], result["spikes"]["num_weights"]
-    rows = sweeps["curves"]
     figure = Figure(figsize=(12, 4.4))
     by_neurons, by_weights, by_many = figure.subplots(1, 3)
-    weights = sorted({row["num_weights"] for row in rows})
-    colours = colormaps["viridis"]
-    for i, number in enumerate(weights):
-        mine = of_weights(rows, number)
-        shade = colours(0.9 * i / max(1, len(weights) - 1))
-        label = f"{number} ({mine[0]['surplus']:g} x)"
-        _draw_line(by_neurons, [row["neurons_per_class"] for row in mine], mine, color=shade,
-                   label=label, alpha=1 if number == chosen else 0.6)  # fmt: skip
-    knee = sweeps["knee"]
-    by_neurons.axvline(knee, color="#999999", ls="--", lw=1)
-    by_neurons.text(knee, by_neurons.get_ylim()[1], f" knee {knee}", fontsize=8, va="top")
-    _label(by_neurons, "neurons per class", "weights (x active inputs)")
-    by_neurons.set_xscale("log")
-    neurons = sorted({row["neurons_per_class"] for row in rows})
-    by_neurons.set_xticks(neurons, [str(n) for n in neurons])
-    by_neurons.minorticks_off()
-    for i, number in enumerate(neurons):
-        mine = [row for row in rows if row["neurons_per_class"] == number]
-        shade = colours(0.9 * i / max(1, len(neurons) - 1))
-        x = [row["num_weights"] for row in mine]
-        _draw_line(by_weights, x, mine, color=shade, label=str(number))
-    by_weights.axvline(chosen, color="#999999", ls="--", lw=1)
-    _label(by_weights, "num_weights", "neurons per class")
+    _draw_by_neurons(by_neurons, sweeps, chosen)
+    _draw_by_weights(by_weights, sweeps, chosen)
     many = sweeps["many"]["curve"]
-    _draw_line(by_many, [row["neurons_per_class"] for row in many], many, color=_GREEN)
-    by_many.set_xscale("log")
     numbers = [row["neurons_per_class"] for row in many]
-    by_many.set_xticks(numbers, [str(n) for n in numbers])
-    by_many.minorticks_off()
-    _label(by_many, "neurons per class", "")
+    _draw_line(by_many, numbers, many, color=_GREEN)
+    _count_neurons(by_many, numbers, "")
     titles = (f"{sweeps['shots']} samples a class", f"{sweeps['shots']} samples a class",
               f"{sweeps['many']['shots']} samples a class, {chosen} weights")  # fmt: skip
     for axis, title in zip((by_neurons, by_weights, by_many), titles, strict=True):
@@ -117,6 +92,46 @@ def draw_curves(result: dict) -> Figure:
                     f"{sweeps['many']['episodes']}", fontsize=10)  # fmt: skip
     figure.tight_layout()
     return figure
+
+
+def _draw_by_neurons(axis: Axes, sweeps: dict, chosen: int) -> None:
+    """Draw a line for each number of weights, and the knee of the chosen one."""
+    rows = sweeps["curves"]
+    weights = sorted({row["num_weights"] for row in rows})
+    for number, shade in zip(weights, _shades(len(weights)), strict=True):
+        mine = of_weights(rows, number)
+        label = f"{number} ({mine[0]['surplus']:g} x)"
+        _draw_line(axis, [row["neurons_per_class"] for row in mine], mine, color=shade,
+                   label=label, alpha=1 if number == chosen else 0.6)  # fmt: skip
+    knee = sweeps["knee"]
+    axis.axvline(knee, color="#999999", ls="--", lw=1)
+    axis.text(knee, axis.get_ylim()[1], f" knee {knee}", fontsize=8, va="top")
+    _count_neurons(axis, sorted({row["neurons_per_class"] for row in rows}),
+                   "weights (x active inputs)")  # fmt: skip
+
+
+def _draw_by_weights(axis: Axes, sweeps: dict, chosen: int) -> None:
+    """Draw a line for each number of neurons."""
+    rows = sweeps["curves"]
+    neurons = sorted({row["neurons_per_class"] for row in rows})
+    for number, shade in zip(neurons, _shades(len(neurons)), strict=True):
+        mine = [row for row in rows if row["neurons_per_class"] == number]
+        _draw_line(axis, [row["num_weights"] for row in mine], mine, color=shade,
+                   label=str(number))  # fmt: skip
+    axis.axvline(chosen, color="#999999", ls="--", lw=1)
+    _label(axis, "num_weights", "neurons per class")
+
+
+def _shades(n: int) -> list[tuple[float, ...]]:
+    return [colormaps["viridis"](0.9 * i / max(1, n - 1)) for i in range(n)]
+
+
+def _count_neurons(axis: Axes, numbers: Sequence[int], legend: str) -> None:
+    """Let the horizontal axis show numbers of neurons per class."""
+    _label(axis, "neurons per class", legend)
+    axis.set_xscale("log")
+    axis.set_xticks(numbers, [str(number) for number in numbers])
+    axis.minorticks_off()
 
 
 def _label(axis: Axes, x: str, legend: str) -> None:

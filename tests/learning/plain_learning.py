@@ -51,23 +51,31 @@ class PlainLearner:
         rivals = [j for j, c in enumerate(self.classes) if label in (-1, c)]
         if not active or not rivals:
             return -1
-
-        def rank(j):
-            potential = sum(self.weights[j][i] for i in active)
-            slack = self.threshold[j] * self.competition // ONE
-            if self.threshold[j] == 0:
-                return 1, 0, potential, -j
-            if label == -1 and potential >= self.threshold[j]:
-                return 3, 0, potential, -j
-            if self.competition and potential >= self.threshold[j] - slack:
-                return 2, 0, potential, -j
-            by_plasticity = self.turns and label != -1
-            return 0, self.plasticity[j] if by_plasticity else 0, potential, -j
-
-        winner = max(rivals, key=rank)
+        winner = max(rivals, key=lambda j: self.rank(j, active, label))
         if not self.plasticity[winner]:
             return -1
         self.learned[winner] += 1
+        self.move(winner, active)
+        self.threshold[winner] = max(1, sum(self.weights[winner][i] for i in active))
+        lower = max(0, self.plasticity[winner] - self.decay)
+        self.plasticity[winner] = max(lower, self.floor)
+        return winner
+
+    def rank(self, j, active, label):
+        """Return what decides between neurons, the largest first."""
+        potential = sum(self.weights[j][i] for i in active)
+        slack = self.threshold[j] * self.competition // ONE
+        if self.threshold[j] == 0:
+            return 1, 0, potential, -j
+        if label == -1 and potential >= self.threshold[j]:
+            return 3, 0, potential, -j
+        if self.competition and potential >= self.threshold[j] - slack:
+            return 2, 0, potential, -j
+        by_plasticity = self.turns and label != -1
+        return 0, self.plasticity[j] if by_plasticity else 0, potential, -j
+
+    def move(self, winner, active):
+        """Move weights of a neuron to active inputs."""
         row = self.weights[winner]
         order = keys(self.seed, winner, self.learned[winner], len(row))
         gains = [i for i in active if not row[i]]
@@ -84,7 +92,3 @@ class PlainLearner:
         count = (self.plasticity[winner] * movable + ONE // 2) // ONE
         for gained, lost in zip(gains[:count], losses[:count], strict=True):
             row[gained], row[lost] = 1, 0
-        self.threshold[winner] = max(1, sum(row[i] for i in active))
-        lower = max(0, self.plasticity[winner] - self.decay)
-        self.plasticity[winner] = max(lower, self.floor)
-        return winner
