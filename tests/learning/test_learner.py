@@ -1,10 +1,6 @@
-"""EdgeLearner: fitting, predicting, growing, files, attachment to a model."""
+"""EdgeLearner: fitting, predicting, growing, refusing."""
 
-import dataclasses
-import hashlib
-import json
 import warnings
-import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -12,42 +8,10 @@ import numpy as np
 import pytest
 
 import akida_jax as aj
-from akida_jax import learning, mapping
-from akida_jax.executors import NAMES
+from akida_jax import learning
 from akida_jax.learning import learner as learner_module
 from akida_jax.learning import states
-
-N_INPUTS = 60
-
-
-@pytest.fixture
-def prototypes(rng):
-    """Three random patterns, one per class."""
-    return (rng.random((4, N_INPUTS)) < 0.3).astype(np.uint8)
-
-
-@pytest.fixture
-def noisy(rng, prototypes):
-    """Draw patterns of which a tenth of the inputs is flipped."""
-
-    def draw(n, classes=3):
-        labels = rng.integers(0, classes, n)
-        flipped = rng.random((n, N_INPUTS)) < 0.1
-        return prototypes[labels] ^ flipped.astype(np.uint8), labels
-
-    return draw
-
-
-def make(**changes):
-    given = {"num_weights": 20, "num_classes": 3, "neurons_per_class": 2, "seed": 5, **changes}
-    return aj.EdgeLearner(**given)
-
-
-def assert_same_state(a, b):
-    assert a.settings == b.settings
-    for x, y in zip(a.state[:-1], b.state[:-1], strict=True):
-        np.testing.assert_array_equal(x, y, strict=True)
-    assert [int(v) for v in a.state.rule] == [int(v) for v in b.state.rule]
+from tests.learning.samples import N_INPUTS, SAMPLE, assert_same_state, backbone, make
 
 
 def test_classes_are_learned_from_five_samples_each(noisy):
@@ -184,254 +148,6 @@ def test_statistics_say_what_each_neuron_learned(noisy):
     assert ((found.threshold > 0) == found.used).all()
 
 
-def test_what_is_saved_goes_on_as_if_nothing_had_happened(noisy, tmp_path):
-    x, labels = noisy(20)
-    whole, first = make(), make()
-    whole.fit(x, labels)
-    first.fit(x[:9], labels[:9])
-    first.save(tmp_path / "a.akl")
-    second = aj.EdgeLearner.load(tmp_path / "a.akl")
-    assert_same_state(first, second)
-    second.fit(x[9:], labels[9:])
-    assert_same_state(whole, second)
-    second.save(tmp_path / "b.akl")
-    whole.save(tmp_path / "c.akl")
-    assert (tmp_path / "b.akl").read_bytes() == (tmp_path / "c.akl").read_bytes()
-
-
-def test_a_learner_that_has_seen_nothing_is_saved_too(noisy, tmp_path):
-    make().save(tmp_path / "a.akl")
-    loaded = aj.EdgeLearner.load(tmp_path / "a.akl")
-    assert loaded.state is None
-    x, labels = noisy(9)
-    fresh = make()
-    fresh.fit(x, labels)
-    loaded.fit(x, labels)
-    assert_same_state(fresh, loaded)
-
-
-@pytest.fixture
-def saved(noisy, tmp_path):
-    learner = make()
-    learner.fit(*noisy(15))
-    learner.save(tmp_path / "a.akl")
-    return tmp_path / "a.akl"
-
-
-def test_a_cut_file_is_refused_at_any_length(saved):
-    content = saved.read_bytes()
-    for length in range(0, len(content) - 1, 97):
-        saved.write_bytes(content[:length])
-        with pytest.raises(learning.LearnerFileError, match=r"^a\.akl: "):
-            aj.EdgeLearner.load(saved)
-
-
-ALL_SETTINGS = dataclasses.asdict(learning.LearningSettings(num_weights=20, num_classes=3))
-
-
-def rewrite(path, description=None, **changed):
-    """Write a file again with another description or other arrays, checksums included."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members |= {f"arrays/{name}": content for name, content in changed.items()}
-    text = json.loads(members["learner.json"])
-    for entry in text["arrays"] if changed else []:
-        content = members[f"arrays/{entry['name']}"]
-        entry["sha256"] = hashlib.sha256(content).hexdigest()
-    members["learner.json"] = json.dumps(text | (description or {})).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": "akida-jax model"}, "this is no learner file"),
-        ({"version": 2}, "format version 2, this akida-jax reads up to 1"),
-        ({"settings": ALL_SETTINGS | {"num_weights": 0}}, "num_weights must be a whole number"),
-        ({"seed": "5"}, "seed '5' is no whole number of 32 bits"),
-        ({"seed": True}, "seed True is no whole number of 32 bits"),
-        ({"input_shape": [60.0]}, r"input_shape \[60.0\] is no list of whole numbers from 1"),
-        ({"input_shape": []}, r"input_shape \[\] is no list of whole numbers from 1"),
-        ({"input_shape": [60, 0]}, r"input_shape \[60, 0\] is no list of whole numbers from 1"),
-        ({"input_shape": None}, "it has arrays, but no input_shape"),
-        (
-            {"settings": {"num_weights": 20, "num_classes": 3}},
-            r"settings has unknown or missing fields \['initial_plasticity', 'learning_comp",
-        ),
-        ({"input_shape": [2**20, 2**20]}, "at most 65,535 inputs, got 1,099,511,627,776"),
-        ({"arrays": []}, r"the arrays are \[\], a learner has"),
-        ({"other": 1}, "unknown fields"),
-    ],
-)
-def test_a_changed_description_is_refused(saved, change, message):
-    rewrite(saved, change)
-    with pytest.raises(learning.LearnerFileError, match=message):
-        aj.EdgeLearner.load(saved)
-
-
-def test_arrays_that_no_learning_leads_to_are_refused(saved):
-    content = saved.read_bytes()
-    for changed, message in (
-        ({"weights": bytes(6 * N_INPUTS // 8)}, "a neuron has 0 weights, every neuron has 20"),
-        ({"plasticity": b"\xff" * 24}, "plasticity must be 0 to 65536, got -1"),
-        ({"threshold": np.full(6, 21, np.int32).tobytes()}, "threshold must be 0 to 20, got 21"),
-        ({"learned": bytes(20)}, "arrays/learned has 20 bytes, expected 24"),
-        ({"learned": bytes(24)}, "neuron 0: its threshold does not go with 0 samples learned"),
-        (
-            {"plasticity": np.full(6, 2**16, np.int32).tobytes()},
-            r"neuron 0: its plasticity does not go with \d samples learned",
-        ),
-    ):
-        saved.write_bytes(content)
-        rewrite(saved, **changed)
-        with pytest.raises(learning.LearnerFileError, match=message):
-            aj.EdgeLearner.load(saved)
-    saved.write_bytes(content)
-    description = json.loads(zipfile.ZipFile(saved).read("learner.json"))
-    description["arrays"][0]["sha256"] = "0" * 64
-    rewrite(saved, {"arrays": description["arrays"]})
-    with pytest.raises(learning.LearnerFileError, match="weights does not match its checksum"):
-        aj.EdgeLearner.load(saved)
-    description["arrays"][0]["bits"] = 1
-    rewrite(saved, {"arrays": description["arrays"]})
-    with pytest.raises(learning.LearnerFileError, match=r"an entry of arrays .* fields \['bits'\]"):
-        aj.EdgeLearner.load(saved)
-    description.pop("seed")
-    with zipfile.ZipFile(saved, "w") as archive:
-        archive.writestr("learner.json", json.dumps(description))
-    with pytest.raises(learning.LearnerFileError, match=r"learner.json has .* fields \['seed'\]"):
-        aj.EdgeLearner.load(saved)
-
-
-def test_a_neuron_learns_no_more_than_its_plasticity_allows(noisy, tmp_path):
-    """From 1 down to 0 in four steps: a fifth sample teaches it nothing."""
-    learner = make(min_plasticity=0, num_classes=1, neurons_per_class=1)
-    learner.fit(noisy(6, classes=1)[0], 0)
-    assert learner.statistics().learned.tolist() == [4]
-    learner.save(tmp_path / "a.akl")
-    assert aj.EdgeLearner.load(tmp_path / "a.akl").statistics().learned.tolist() == [4]
-    rewrite(tmp_path / "a.akl", learned=np.array([5], np.int32).tobytes())
-    with pytest.raises(learning.LearnerFileError, match="neuron 0: its plasticity before the last"):
-        aj.EdgeLearner.load(tmp_path / "a.akl")
-
-
-def test_a_file_of_the_other_kind_says_what_reads_it(saved, tmp_path):
-    with pytest.raises(ValueError, match=r"a\.akl: this is no model file; EdgeLearner.load reads"):
-        aj.load(saved)
-    aj.save(backbone(), tmp_path / "m.akj")
-    with pytest.raises(
-        learning.LearnerFileError, match=r"no learner file; akida_jax.load reads it"
-    ):
-        aj.EdgeLearner.load(tmp_path / "m.akj")
-
-
-def backbone(act_bits=1, activation=True):
-    """A small model whose last layer gives spikes of 3x4x5 inputs."""
-    model = aj.Model(
-        [
-            aj.InputData(input_shape=(3, 4, 2), input_bits=4),
-            aj.Convolutional(filters=5, kernel_size=3, act_bits=act_bits, activation=activation,
-                             name="spikes"),
-        ]
-    )  # fmt: skip
-    rng = np.random.default_rng(1)
-    kernel = rng.integers(-7, 8, (3, 3, 2, 5)).astype(np.int8)
-    return model.with_variables({"spikes": {"kernel": kernel}})
-
-
-def images(rng, n=30):
-    return rng.integers(0, 16, (n, 3, 4, 2)).astype(np.uint8)
-
-
-def test_the_attached_model_computes_the_potentials(rng):
-    model = backbone()
-    x, labels = images(rng), rng.integers(0, 3, 30)
-    spikes = model.forward(x)
-    assert set(np.unique(spikes)) == {0, 1}
-    learner = make(neurons_per_class=20)
-    learner.fit(np.asarray(spikes).astype(np.uint8), labels)
-    assert not learner.statistics().used.all()
-    whole = learner.attach(model)
-    expected = learner.predict(np.asarray(spikes).astype(np.uint8))
-    for executor in NAMES:
-        np.testing.assert_array_equal(whole.forward(x, executor=executor)[:, 0, 0], expected)
-    assert whole.layers[-1].weight_bits == 1
-    assert mapping.place(whole, mapping.AKD1000).nps == 2
-
-
-def test_an_attached_model_is_saved_and_loaded(rng, tmp_path):
-    model = backbone()
-    x = images(rng)
-    learner = make()
-    learner.fit(np.asarray(model.forward(x)).astype(np.uint8), rng.integers(0, 3, 30))
-    whole = learner.attach(model, name="gestures")
-    aj.save(whole, tmp_path / "a.akj")
-    loaded = aj.load(tmp_path / "a.akj")
-    assert loaded.layers[-1].name == "gestures"
-    np.testing.assert_array_equal(loaded.forward(x), whole.forward(x))
-
-
-@pytest.mark.parametrize("executor", NAMES)
-@pytest.mark.parametrize("neurons_per_class", [1, 4])
-def test_an_attached_model_answers_with_classes(rng, tmp_path, executor, neurons_per_class):
-    model = backbone()
-    x, labels = images(rng), rng.integers(0, 3, 30)
-    learner = make(neurons_per_class=neurons_per_class)
-    spikes = np.asarray(model.forward(x)).astype(np.uint8)
-    learner.fit(spikes, labels)
-    learner.add_classes(1)
-    expected = learner.predict_classes(spikes)
-    assert set(expected.tolist()) == {0, 1, 2}
-    whole = learner.attach(model)
-    aj.save(whole, tmp_path / "a.akj")
-    share = (expected == labels).mean()
-    for attached in (whole, aj.load(tmp_path / "a.akj")):
-        np.testing.assert_array_equal(attached.predict_classes(x, executor), expected)
-        assert attached.evaluate(x, labels, executor) == share
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3, got 0 to 4"):
-        whole.evaluate(x, np.where(np.arange(30) == 5, 4, 0))
-
-
-@pytest.mark.parametrize(
-    ("form", "message"),
-    [
-        ({"act_bits": 4}, "layer 'spikes': the learned layer needs 1-bit .* got 4-bit activations"),
-        ({"activation": False}, "needs 1-bit activations in front of it, got potentials"),
-    ],
-)
-def test_a_model_without_spikes_is_refused(noisy, form, message):
-    learner = make()
-    learner.fit(*noisy(9))
-    with pytest.raises(ValueError, match=message):
-        learner.attach(backbone(**form))
-
-
-def test_a_model_of_another_shape_is_refused(rng):
-    learner = make()
-    learner.fit(np.ones((3, 61), np.uint8), np.arange(3))
-    with pytest.raises(ValueError, match=r"its output \(3, 4, 5\) differs from .* \(61,\)"):
-        learner.attach(backbone())
-
-
-def test_a_shape_is_that_of_the_output_or_flat(rng):
-    """As many inputs in another order would be other inputs."""
-    x = rng.integers(0, 2, (9, 60)).astype(np.uint8)
-    kernels = []
-    for shape in ((3, 4, 5), (60,)):
-        learner = make()
-        learner.fit(x.reshape(9, *shape), np.arange(9) % 3)
-        kernels.append(learner.attach(backbone()).variables["learned"]["kernel"])
-    np.testing.assert_array_equal(*kernels)
-    for shape in ((5, 4, 3), (12, 5), (1, 60)):
-        learner = make()
-        learner.fit(x.reshape(9, *shape), np.arange(9) % 3)
-        message = r"\(3, 4, 5\) differs from the samples learned, .*; learn from outputs of that"
-        with pytest.raises(ValueError, match=message):
-            learner.attach(backbone())
-
-
 def test_no_samples_teach_nothing(rng):
     learner, empty = make(), np.zeros((0, 3, 4, 5), np.uint8)
     assert learner.fit(empty, np.zeros(0, int)).shape == (0,)
@@ -445,31 +161,6 @@ def test_no_samples_teach_nothing(rng):
     learner.fit(x, np.zeros(4, int))
     np.testing.assert_array_equal(learner.weights, again.weights)
     assert (learner.weights != first).any()
-
-
-def test_the_suggested_number_of_weights(rng):
-    model, x = backbone(), images(rng, 50)
-    active = float(np.asarray(model.forward(x)).reshape(50, -1).sum(1).mean())
-    few = model.with_variables({"spikes": {"threshold": np.full(5, 60, np.int32)}})
-    mean = float(np.asarray(few.forward(x)).reshape(50, -1).sum(1).mean())
-    assert 1.2 * mean < 29
-    assert learning.suggest_num_weights(few, x) == round(1.2 * mean)
-    assert round(1.2 * active) > 30
-    message = (f"layer 'spikes': 1.2 times its {active:.1f} active outputs is more than half of "
-               "the 60; suggested is that half, 30")  # fmt: skip
-    with pytest.warns(UserWarning, match=message) as caught:
-        assert learning.suggest_num_weights(model, x) == 30
-    assert caught[0].filename == __file__
-    silent = model.with_variables({"spikes": {"threshold": np.full(5, 10_000, np.int32)}})
-    with pytest.raises(ValueError, match="layer 'spikes': no output is active for any input"):
-        learning.suggest_num_weights(silent, x)
-    with pytest.raises(ValueError, match="layer 'spikes': its outputs are not 0 and 1"):
-        learning.suggest_num_weights(backbone(act_bits=4), x)
-    with pytest.raises(ValueError, match="needs at least one input, got none"):
-        learning.suggest_num_weights(model, x[:0])
-
-
-SAMPLE = np.ones((1, N_INPUTS), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -497,16 +188,6 @@ def test_samples_that_cannot_be_learned_are_refused(x, labels, message):
     with pytest.raises(ValueError, match=message):
         learner.fit(x, labels)
     assert learner.state is None
-
-
-@pytest.mark.parametrize(
-    ("active", "n_inputs", "expected"),
-    [(10, 100, 12), (0.2, 100, 1), (1, 1, 1), (60, 100, 50), (1.25, 100, 2), (41.7, 101, 50)],
-)
-def test_weights_are_a_few_more_than_active_inputs(active, n_inputs, expected):
-    """At least one, at most half of the inputs; 1.2 * 1.25 is 1.5, rounded to even."""
-    assert learning.num_weights_for(active, n_inputs) == expected
-    assert learning.num_weights_for(active, n_inputs, surplus=0.001) == 1
 
 
 def test_too_many_weights_are_reported():

@@ -189,6 +189,23 @@ def test_many_learners_at_once_learn_as_each_alone(rng):
     assert_equal(mapped, jax.tree.map(lambda *v: jnp.stack(v), *(alone for alone, _ in each)))
 
 
+@pytest.mark.gpu
+def test_an_accelerator_gives_the_bits_of_the_cpu(rng):
+    if jax.default_backend() == "cpu":
+        pytest.skip("no accelerator here")
+    x = np.stack([samples(rng, 30) for _ in range(8)], -1)
+    labels = rng.integers(-1, 4, (30, 8)).astype(np.int32)
+    found = []
+    for device in (jax.devices()[0], jax.devices("cpu")[0]):
+        with jax.default_device(device):
+            state = first_state(settings(learning_competition=0.2), N_INPUTS,
+                                jnp.arange(8, dtype=jnp.uint32))  # fmt: skip
+            spikes = jnp.moveaxis(pack(jnp.moveaxis(jnp.asarray(x), 1, 0)), 0, 1)
+            found.append(jax.device_get(STREAM(state, spikes, jnp.asarray(labels))))
+    assert_equal(*found)
+    assert not np.array_equal(found[0][0].weights, state.weights)
+
+
 def test_laws_of_one_sample(rng):
     """Weights keep their number; one neuron changes; plasticity falls to its floor, no lower."""
     state = begin(learning_competition=0.2)
