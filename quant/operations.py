@@ -4,12 +4,18 @@ Activations are NHWC, kernels HWIO. All of it runs on float32; fed with integers
 result is exact as long as the sums of magnitudes stay below 2**24.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 EXACT_FLOAT32 = 2**24
 """Integers up to this magnitude are float32 values, and so are their sums below it."""
+FEW_POSITIONS = 4
+"""Positions of a map up to which a CPU multiplies patches instead of convolving."""
+MANY_POSITIONS = 256
+"""Positions from which the gradient of a kernel is one product per tap on a CPU."""
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -49,12 +55,21 @@ def convolve(
     On a CPU by XLA's convolution. Elsewhere as one matrix product per tap: a library's
     convolution may go through a Winograd or Fourier transform, which rounds.
     """
-    if padding == "same":
-        x = pad_spatial(x, (kernel.shape[0], kernel.shape[1]), (stride, stride), padding_value)
-    if kernel.shape[:2] == (1, 1) and stride == 1:
+    size = kernel.shape[0], kernel.shape[1]
+    if size == (1, 1) and stride == 1:
         return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
+    if jax.default_backend() == "cpu" and padding == "same" and stride == 1 and size[0] % 2:
+        return _convolve_same(x, kernel, padding_value)
+    if padding == "same":
+        x = pad_spatial(x, size, (stride, stride), padding_value)
     if jax.default_backend() != "cpu":
         return _convolve_by_taps(x, kernel, stride)
+    return _convolve_by_library(x, kernel, stride)
+
+
+def _convolve_by_library(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"], stride: int
+) -> Float[Array, "n ho wo f"]:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -63,6 +78,47 @@ def convolve(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=jax.lax.Precision.HIGHEST,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_same(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"], padding_value: float
+) -> Float[Array, "n h w f"]:
+    """Convolve with stride 1 and an odd kernel, on a CPU.
+
+    XLA's convolution is some twenty times slower than a product of patches where the output has
+    few positions, and its gradients are up to twice as slow as those here (docs/performance.md).
+    """
+    size = kernel.shape[0], kernel.shape[1]
+    if x.shape[1] * x.shape[2] <= FEW_POSITIONS:
+        patches = gather_patches(x, size, 1, padding="same", padding_value=padding_value)
+        weights = kernel.reshape(-1, kernel.shape[3])
+        return jnp.matmul(patches, weights, precision=jax.lax.Precision.HIGHEST)
+    return _convolve_by_library(pad_spatial(x, size, (1, 1), padding_value), kernel, 1)
+
+
+def _convolve_same_forward(x: Array, kernel: Array, padding_value: float) -> tuple:
+    return _convolve_same(x, kernel, padding_value), (x, kernel)
+
+
+def _convolve_same_backward(padding_value: float, saved: tuple, g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    size = kernel.shape[0], kernel.shape[1]
+    turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
+    padded = pad_spatial(x, size, (1, 1), padding_value)
+    if x.shape[1] * x.shape[2] < MANY_POSITIONS:
+        of_kernel = jax.vjp(lambda k: _convolve_by_library(padded, k, 1), kernel)[1](g)[0]
+    else:
+        taps = [
+            jnp.einsum("nhwc,nhwf->cf", _window(padded, (dy, dx), size, (1, 1)), g)
+            for dy in range(size[0])
+            for dx in range(size[1])
+        ]
+        of_kernel = jnp.stack(taps).reshape(kernel.shape)
+    return _convolve_same(g, turned, 0.0), of_kernel
+
+
+_convolve_same.defvjp(_convolve_same_forward, _convolve_same_backward)
 
 
 def _convolve_by_taps(

@@ -24,6 +24,35 @@ def test_product_per_tap_equals_the_convolution(rng, monkeypatch, size, stride, 
     assert_array_equal(convolved, by_taps)
 
 
+def _library(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 4), (4, 5), (17, 16)])
+def test_gradients_equal_those_of_the_library(rng, size, shape):
+    # Sums stay below 17 * 16 * 2 * 15 * 7 < 2**24: exact in any order.
+    x = _integers(rng, (2, *shape, 3), 15)
+    kernel, g = _integers(rng, (size, size, 3, 4), 7), _integers(rng, (2, *shape, 4), 7)
+    y, pull = jax.vjp(lambda *given: operations.convolve(*given), x, kernel)
+    expected, pull_expected = jax.vjp(_library, x, kernel)
+    assert_array_equal(y, expected)
+    for found, of_library in zip(pull(g), pull_expected(g), strict=True):
+        assert found.dtype == of_library.dtype
+        assert_array_equal(found, of_library)
+
+
+def test_the_gradient_of_a_kernel_sees_the_padding_value(rng):
+    x, kernel = _integers(rng, (1, 4, 4, 2), 15), _integers(rng, (3, 3, 2, 3), 7)
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=9)
+    found = jax.grad(lambda k: operations.convolve(x, k, padding_value=9).sum())(kernel)
+    expected = jax.grad(lambda k: _library(padded, k)[:, 1:-1, 1:-1].sum())(kernel)
+    assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_depthwise_equals_a_grouped_convolution(rng, stride):
     x, kernel = _integers(rng, (2, 8, 7, 6), 15), _integers(rng, (3, 3, 1, 6), 7)
