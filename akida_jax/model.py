@@ -324,8 +324,8 @@ class Model:
         for piece, count in self._pieces(x):
             split = potentials is dense_potentials and gains_by_splitting(self.programs, len(piece))
             run = _run_split() if split else _run
-            piece = spread(piece) if potentials is dense_potentials else piece
-            pieces.append(np.asarray(run(self.programs, piece, potentials))[:count])
+            given = spread(piece) if potentials is dense_potentials else piece
+            pieces.append(np.asarray(run(self.programs, given, potentials))[:count])
         return np.concatenate(pieces)
 
     @functools.cached_property

@@ -1,98 +1,136 @@
-"""Images per second of the executors on the DVS networks.
+"""Images per second of whole networks: this project's executors and other programs.
 
-    python -m benchmarks.executor
+    python -m benchmarks.executor [--cases akidanet ...] [--batches 1 8 ...] [--no-peers]
 
-Weights are random, quantized and calibrated on the inputs. The inputs are windows of
-synthetic gestures of 100 ms and of 4 ms, and the latter with their pixels scattered evenly
-over the frame. A batch's variants take turns; ratios compare medians of one run. Where a
-layer has more active pixels than the event list holds, its time is that of the dense path.
-Each variant is compiled ahead, ``compile_s``. Writes results/executor.json.
+Every variant takes its turn in every round, for 30 ms after a pause and a call that wakes its
+threads; ratios compare medians of one run. All of this project's must give the same integers.
+Each call takes an array of NumPy and returns one; "native" is `Model.forward` with its checks,
+the others run a program made for their batch size. Other programs (``pip install
+"akida-jax[peers]"``) compute the same network in their own 8 bits or in float32, given the inputs
+in the layout and type that suits them; how far their logits agree is told as a correlation. Two
+threads each, or as many as there are cores. Writes results/executor.json.
 """
 
+import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 
-import akida_jax as aj
-from akida_jax import quant, zoo
-from akida_jax.executors import DEFAULT_CAPACITY, dense_potentials, event_potentials, run_layers
-from akida_jax.zoo import datasets
+from akida_jax.executors import EXECUTORS, choose_executor, run_layers
+from akida_jax.executors.batches import jit_on_all_cores
+from benchmarks.networks import CASES, Case
+from benchmarks.peers import find_peers
 from benchmarks.timing import measure_in_turns, seconds, write_result
 
-BATCHES = (1, 8, 32, 128)
-CAPACITIES = (DEFAULT_CAPACITY, 0.5)
+Call = Callable[[], np.ndarray]
 
 
-def _inputs() -> dict[str, np.ndarray]:
-    """Return synthetic windows, dense and sparse, and the sparse ones scattered evenly."""
-    dataset = datasets.load_recordings("synthetic", n_train_per_class=1, n_test_per_class=3)
-    long, frames = (
-        datasets.event_frames(dataset, window_ms=window, test_stride_ms=40.0).test_x[: max(BATCHES)]
-        for window in (100.0, 4.0)
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+      cases: networks with inputs.
+      batches: inputs in a call.
+      rounds: measurements of each variant.
+      peers: whether to run other programs beside.
+      output: name of the file of results.
+    """
+
+    cases: tuple[str, ...] = tuple(CASES)
+    batches: tuple[int, ...] = (1, 8, 32, 128)
+    rounds: int = 11
+    peers: bool = True
+    output: str = "executor"
+
+
+def own_calls(case: Case, x: np.ndarray) -> dict[str, Call]:
+    """Return this project's ways, the event executor only on event frames."""
+    model = case.model
+    calls: dict[str, Call] = {}
+    if choose_executor("native") == "native":
+        calls["native"] = functools.partial(model.forward, x, "native")
+    calls["dense"] = functools.partial(model.forward, x, "dense")
+    calls["dense, one core"] = _compiled(jax.jit, case, x, "dense")
+    if model.input_bits < 8:
+        calls["event"] = _compiled(jit_on_all_cores, case, x, "event")
+    return calls
+
+
+def _compiled(jit: Callable[..., Any], case: Case, x: np.ndarray, name: str) -> Call:
+    run = jit(lambda programs, x: run_layers(programs, x, EXECUTORS[name])[1])
+    return lambda: np.asarray(run(case.model.programs, x))
+
+
+def measure(case: Case, batch: int, options: Options) -> dict:
+    """Return times of all variants on one batch."""
+    x = case.x[:batch]
+    calls = own_calls(case, x)
+    own = list(calls)
+    if options.peers:
+        calls |= find_peers(case.model, x, threads=os.cpu_count() or 1)
+    jax.clear_caches()
+    first = {name: seconds(call) for name, call in calls.items()}
+    compile_s = {name: taken for name, (taken, _) in first.items()}
+    potentials = case.model.forward(x, "dense")
+    reference = case.model.predict(x, "dense").reshape(batch, -1)
+    agreement = {}
+    for name, (_, found) in first.items():
+        if name not in own:
+            agreement[name] = _correlation(found.reshape(batch, -1), reference)
+        elif not (found == potentials).all():
+            raise AssertionError(f"{name} gives other integers than the dense executor")
+    variants = measure_in_turns(
+        calls, compile_s=compile_s, rounds=options.rounds, rest_s=0.005, turn_s=0.03
     )
-    pixels = frames.reshape(len(frames), -1, frames.shape[-1])
-    order = np.random.default_rng(0).permuted(
-        np.tile(np.arange(pixels.shape[1]), (len(pixels), 1)), axis=1
-    )
-    scattered = np.take_along_axis(pixels, order[..., None], 1).reshape(frames.shape)
-    return {"100 ms": long, "4 ms": frames, "4 ms, scattered": scattered}
+    for name, timing in variants.items():
+        timing["images_per_s"] = round(batch / timing["median_s"], 1)
+        if name in agreement:
+            timing["correlation"] = agreement[name]
+    return {"equal": own, "variants": variants}
 
 
-def main() -> None:
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    if not (a.std() and b.std()):
+        return None
+    return round(float(np.corrcoef(a.ravel(), b.ravel())[0, 1]), 4)
+
+
+def main(options: Options) -> None:
     """Measure, print and write."""
     rows = []
-    table = Table(title="executors, images per second (median)")
-    names = ["dense", *(f"event {capacity:g}" for capacity in CAPACITIES)]
-    for column in ("network", "input", "batch", "active pixels", *names, "event/dense"):
+    for key in options.cases:
+        case = CASES[key]()
+        density = float((case.x != 0).mean())
+        sparsity = case.model.activity(case.x[:8]).sparsity
+        for batch in options.batches:
+            row = measure(case, batch, options)
+            rows.append({"case": key, "title": case.title, "trained": case.trained,
+                         "input_density": round(density, 4),
+                         "sparsity": {name: round(s, 3) for name, s in sparsity.items()},
+                         "batch": batch, **row})  # fmt: skip
+            _show(rows[-1])
+    print(write_result(options.output, rows))
+
+
+def _show(row: dict) -> None:
+    table = Table(title=f"{row['title']}, batch {row['batch']}")
+    for column in ("variant", "images/s", "compile s", "native is quicker by"):
         table.add_column(column, justify="right")
-    inputs = _inputs()
-    for network in ("akida_tiny", "akida_small"):
-        flax = quant.quantize(zoo.build(network), calibration=inputs["100 ms"])
-        programs = aj.convert(flax).programs
-        for kind, frames in inputs.items():
-            for batch in BATCHES:
-                row = _row(programs, frames[:batch], names)
-                rows.append({"network": network, "input": kind, "batch": batch, **row})
-                rates = [row["variants"][name]["images_per_s"] for name in names]
-                table.add_row(network, kind, str(batch), f"{row['active_pixels']:.1%}",
-                              *(f"{rate:,.0f}" for rate in rates),
-                              f"{max(rates[1:]) / rates[0]:.2f}")  # fmt: skip
+    variants = row["variants"]
+    native = variants.get("native", {}).get("images_per_s", 0.0)
+    for name, timing in variants.items():
+        table.add_row(name, f"{timing['images_per_s']:,.0f}", f"{timing['compile_s']:.2f}",
+                      f"{native / timing['images_per_s']:.2f}")  # fmt: skip
     Console().print(table)
-    print(write_result("executor", rows))
-
-
-def _compile(
-    function: Callable[..., Any], programs: aj.model.Programs, x: jax.Array
-) -> jax.stages.Compiled:
-    return jax.jit(lambda p, a: run_layers(p, a, function)[1]).lower(programs, x).compile()
-
-
-def _row(programs: aj.model.Programs, x: np.ndarray, names: list[str]) -> dict:
-    functions = [dense_potentials]
-    functions += [functools.partial(event_potentials, capacity=c) for c in CAPACITIES]
-    device = jax.device_put(x)
-    calls, compile_s = {}, {}
-    for name, function in zip(names, functions, strict=True):
-        compile_s[name], compiled = seconds(functools.partial(_compile, function, programs, device))
-        calls[name] = functools.partial(compiled, programs, device)
-    reference = np.asarray(calls["dense"]())
-    for name, call in calls.items():
-        if not (np.asarray(call()) == reference).all():
-            raise AssertionError(f"{name} differs from the dense executor")
-    variants = measure_in_turns(calls, compile_s=compile_s)
-    for timing in variants.values():
-        timing["images_per_s"] = round(len(x) / timing["median_s"], 1)
-    return {
-        "active_pixels": float((x != 0).any(-1).mean()),
-        "equal": True,
-        "variants": variants,
-    }
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))

@@ -22,6 +22,8 @@ def measure_in_turns(
     *,
     compile_s: Mapping[str, float] | None = None,
     rounds: int = ROUNDS,
+    rest_s: float = 0.0,
+    turn_s: float = 0.0,
 ) -> dict:
     """Time each variant once per round and return seconds per call.
 
@@ -32,6 +34,9 @@ def measure_in_turns(
       compile_s: seconds that it took to compile each ahead; without them the first call
         compiles, and its time is taken.
       rounds: measurements per variant.
+      rest_s: pause before each turn, in which the threads of the variant before it, which may
+        go on looking for work, fall asleep; one call behind it wakes those of this one.
+      turn_s: how long calls are repeated in a turn; their mean is its measurement.
 
     Returns:
       By variant: ``compile_s``, ``median_s``, ``min_s``, ``max_s`` and ``rounds``.
@@ -40,7 +45,7 @@ def measure_in_turns(
     samples: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(WARM_UP + rounds):
         for name, call in variants.items():
-            taken, _ = seconds(call)
+            taken = _turn(call, rest_s, turn_s)
             if turn >= WARM_UP:
                 samples[name].append(taken)
     return {
@@ -53,6 +58,17 @@ def measure_in_turns(
         }
         for name, values in samples.items()
     }
+
+
+def _turn(call: Callable[[], Any], rest_s: float, turn_s: float) -> float:
+    if rest_s:
+        time.sleep(rest_s)
+        seconds(call)
+    total, calls = seconds(call)[0], 1
+    while total < turn_s:
+        total += seconds(call)[0]
+        calls += 1
+    return total / calls
 
 
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -7,7 +7,9 @@ from flax import nnx
 import akida_jax as aj
 from akida_jax import quant
 from akida_jax.executors import batches as cuts
+from akida_jax.executors import choose_executor
 from benchmarks import batches, executor, learning, timing
+from benchmarks.networks import Case
 
 
 @pytest.mark.parametrize(("ahead", "compile_s"), [(None, 1.0), ({"only": 7.0}, 7.0)])
@@ -23,8 +25,9 @@ def test_compile_time_is_that_of_the_first_call_or_given(monkeypatch, ahead, com
     np.testing.assert_allclose(found, expected, rtol=1e-9)  # differences of the clock's floats
 
 
-def test_a_row_of_the_executors(monkeypatch, rng):
-    monkeypatch.setattr(timing, "ROUNDS", 2)
+@pytest.fixture
+def case(rng):
+    """A small network on inputs of 4 bits."""
     layers = [
         quant.InputData(input_shape=(6, 6, 2), input_bits=4),
         quant.Conv(filters=2, kernel_size=3),
@@ -32,13 +35,26 @@ def test_a_row_of_the_executors(monkeypatch, rng):
     ]
     network = quant.quantize(quant.Sequential(layers, rngs=nnx.Rngs(0)))
     x = rng.integers(0, 2, (4, 6, 6, 2), dtype=np.uint8)
-    names = ["dense", "event 0.25", "event 0.5"]
-    row = executor._row(aj.convert(network).programs, x, names)
-    assert list(row["variants"]) == names
-    for variant in row["variants"].values():
+    return Case("small", aj.convert(network), x, False)
+
+
+def test_a_row_of_the_executors(case):
+    row = executor.measure(case, 2, executor.Options(rounds=2, peers=False))
+    names = ["dense", "dense, one core", "event"]
+    expected = ["native", *names] if choose_executor("native") == "native" else names
+    assert list(row["variants"]) == row["equal"] == expected
+    for name in names:
+        variant = row["variants"][name]
         assert variant["compile_s"] > 0.01  # more than any call of so small a network
         assert variant["compile_s"] > variant["median_s"]
-        assert variant["images_per_s"] == pytest.approx(4 / variant["median_s"], rel=1e-3)
+        assert variant["images_per_s"] == pytest.approx(2 / variant["median_s"], rel=1e-3)
+
+
+def test_executors_that_differ_are_no_row(monkeypatch, case):
+    calls = {"wrong": lambda: np.ones((4, 1, 1, 3), np.int32)}
+    monkeypatch.setattr(executor, "own_calls", lambda case, x: calls)
+    with pytest.raises(AssertionError, match="wrong gives other integers"):
+        executor.measure(case, 4, executor.Options(rounds=1, peers=False))
 
 
 def test_a_row_of_the_batches(monkeypatch, rng):

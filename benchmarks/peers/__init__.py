@@ -1,0 +1,52 @@
+"""The same networks in other programs: ONNX Runtime, LiteRT, PyTorch."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+import akida_jax as aj
+
+_MODULES = {"onnx_runtime": ("onnx", "onnxruntime"), "litert": ("ai_edge_litert",),
+            "torch_eager": ("torch",)}  # fmt: skip
+
+
+def find_peers(
+    model: aj.Model, x: np.ndarray, *, threads: int
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Return a call for each program that is installed; a warning names those that are not.
+
+    Args:
+      model: ends in potentials.
+      x: inputs of the calls.
+      threads: that each may use.
+    """
+    from benchmarks.peers.steps import make_peer
+
+    here = {
+        name: all(importlib.util.find_spec(module) for module in modules)
+        for name, modules in _MODULES.items()
+    }
+    missing = [name for name, found in here.items() if not found]
+    if missing:
+        warnings.warn(f"not installed: {', '.join(missing)} (akida-jax[peers])", stacklevel=2)
+    peer = make_peer(model, x)
+    calls: dict[str, Callable[[], np.ndarray]] = {}
+    if here["onnx_runtime"]:
+        from benchmarks.peers import onnx_runtime
+
+        for bits, quantized in (("int8", True), ("float32", False)):
+            calls[f"ONNX Runtime {bits}"] = onnx_runtime.make_call(
+                peer, x, quantized=quantized, threads=threads
+            )
+    if here["litert"]:
+        from benchmarks.peers import litert
+
+        calls["LiteRT int8"] = litert.make_call(peer, x, threads=threads)
+    if here["torch_eager"]:
+        from benchmarks.peers import torch_eager
+
+        for name, compiled in (("PyTorch float32", False), ("torch.compile float32", True)):
+            calls[name] = torch_eager.make_call(peer, x, compiled=compiled, threads=threads)
+    return calls
