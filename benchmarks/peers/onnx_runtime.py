@@ -14,16 +14,20 @@ def make_call(
     peer: Peer, x: np.ndarray, *, quantized: bool, threads: int
 ) -> Callable[[], np.ndarray]:
     """Return a call that runs the network on levels (n, h, w, c) and returns logits."""
-    graph = _Graph(peer, quantized=quantized)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
-        graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
+        make_file(peer, quantized=quantized), options, providers=["CPUExecutionProvider"]
     )
     given = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     if not quantized:
         given = given.astype(np.float32) - np.float32(peer.zero)
     return lambda: session.run(None, {"input": given})[0]
+
+
+def make_file(peer: Peer, *, quantized: bool) -> bytes:
+    """Return the network as the content of an .onnx file."""
+    return _Graph(peer, quantized=quantized).model().SerializeToString()
 
 
 class _Graph:

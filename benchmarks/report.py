@@ -1,0 +1,201 @@
+"""Rewrite the tables and the picture of docs/performance.md from results/*.json.
+
+python -m benchmarks.report
+"""
+
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.density import WAYS, break_even
+from benchmarks.timing import RESULTS
+from experiments.records.documents import fill
+from experiments.records.files import write_text
+from experiments.records.pictures import save_figure
+
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENT = DOCS / "performance.md"
+PICTURE = DOCS / "pictures" / "performance.png"
+EIGHT_BITS = ("ONNX Runtime int8", "LiteRT int8")
+COMPILED = "torch.compile float32"
+_COLOURS = {"native": "#1b7837", "dense": "#7fbf7b", "event": "#c7e9c0",
+            "ONNX Runtime int8": "#2166ac",
+            "LiteRT int8": "#762a83", "ONNX Runtime float32": "#92c5de",
+            COMPILED: "#b35806"}  # fmt: skip
+
+
+def speed_table(rows: list[dict]) -> str:
+    """Return images per second of every way, as Markdown."""
+    names = list(dict.fromkeys(name for row in rows for name in row["variants"]))
+    body = [
+        [row["title"], str(row["batch"]),
+         *(_speed(row["variants"].get(name)) for name in names)]
+        for row in rows
+    ]  # fmt: skip
+    return _table(["network, inputs", "batch", *names], body)
+
+
+def _speed(timing: dict | None) -> str:
+    return "" if timing is None else f"{timing['images_per_s']:,.0f}"
+
+
+def ratio(row: dict, way: str, others: tuple[str, ...]) -> float | None:
+    """Return how much quicker a way is than the quickest of others; None without them."""
+    variants = row["variants"]
+    there = [variants[name]["median_s"] for name in others if name in variants]
+    return min(there) / variants[way]["median_s"] if there and way in variants else None
+
+
+_OF_NETWORKS = (
+    ("AkidaNet 0.5/224, native", "akidanet", "native", EIGHT_BITS, 1.2),
+    ("AkidaNet 0.5/224, XLA alone", "akidanet", "dense", (COMPILED,), 1.3),
+    ("Akida Tiny, native", "akida_tiny", "native", EIGHT_BITS[:1], 3.0),
+    ("Akida Small, native", "akida_small", "native", EIGHT_BITS[:1], 3.0),
+)
+
+
+def goals(results: dict[str, list[dict]]) -> list[list[str]]:
+    """Return a row for each goal: work, against what, goal, what was measured, reached or not.
+
+    Args:
+      results: rows of "executor", "density", "training" and "memory".
+    """
+    made = []
+    for title, case, way, others, least in _OF_NETWORKS:
+        rows = [row for row in results["executor"] if row["case"] == case]
+        against = "the quicker of " * (len(others) > 1) + " and ".join(others)
+        made.append(_goal(title, against, least, [(row, ratio(row, way, others)) for row in rows]))
+    rows = [row for row in results["density"] if row["input"] == "event frames"]
+    found = [(row, ratio(row, "native", ("dense",))) for row in rows]
+    made.append(_goal("first layer of Akida Small, native", "dense XLA", 5.0, found))
+    rows = [row for row in results["training"] if row["network"] == "akida_small"]
+    found = [(row, ratio(row, "quantized", ("torch.compile",))) for row in rows]
+    title = "quantized training step of Akida Small"
+    made.append(_goal(title, "torch.compile", 0.9, found))
+    peak = {row["way"]: row["peak"] for row in results["memory"]}
+    if EIGHT_BITS[0] in peak:
+        share = peak["native"] / peak[EIGHT_BITS[0]]
+        made.append(["peak memory of AkidaNet 0.5/224, native", EIGHT_BITS[0], "at most 1.0",
+                     f"{results['memory'][0]['batch']}: {share:.2f}",
+                     "yes" if share <= 1 else "no"])  # fmt: skip
+    return made
+
+
+def _goal(
+    title: str, against: str, least: float, found: list[tuple[dict, float | None]]
+) -> list[str]:
+    there = [(row["batch"], value) for row, value in found if value is not None]
+    measured = ", ".join(f"{batch}: {value:.2f}" for batch, value in there)
+    missed = [str(batch) for batch, value in there if value < least]
+    if not there:
+        reached = "not measured"
+    elif len(missed) == len(there):
+        reached = "no"
+    else:
+        reached = f"not at {', '.join(missed)}" if missed else "yes"
+    return [title, against, f"{least}", measured, reached]
+
+
+def density_table(rows: list[dict]) -> str:
+    """Return up to which share events are quicker, and by how much at 5 %, as Markdown."""
+    body = []
+    for key in dict.fromkeys((row["layer"], row["input"]) for row in rows):
+        swept = [row for row in rows if (row["layer"], row["input"]) == key]
+        if len(swept) == 1:
+            continue
+        at = next(row for row in swept if row["density"] == 0.05)["variants"]
+        native = break_even(swept, WAYS, "words") if WAYS[0] in at else None
+        body.append([
+            *key, _share(native), _times(at, *WAYS), _times(at, "dense", "native"),
+            _share(break_even(swept, ("dense", "event"), "density")), _times(at, "dense", "event"),
+        ])  # fmt: skip
+    heads = ["layer, 3x3", "active", "native: events quicker up to words",
+             "events at 5 %, times as quick as rows", "native at 5 %, times as quick as dense XLA",
+             "XLA: events quicker up to", "event at 5 %, times as quick as dense"]  # fmt: skip
+    return _table(heads, body)
+
+
+def _share(value: float | None) -> str:
+    return "never" if value is None else f"{value:.0%}"
+
+
+def _times(variants: dict, slow: str, quick: str) -> str:
+    if quick not in variants or slow not in variants:
+        return ""
+    return f"{variants[slow]['median_s'] / variants[quick]['median_s']:.2f}"
+
+
+def training_table(rows: list[dict]) -> str:
+    """Return milliseconds of a training step, as Markdown."""
+    body = [
+        [row["network"], form, f"{1e3 * timing['median_s']:.1f}",
+         f"{row['batch'] * timing['steps_per_s']:,.0f}", f"{timing['compile_s']:.1f}",
+         f"{timing['first_loss']:.4f}"]
+        for row in rows
+        for form, timing in row["variants"].items()
+    ]  # fmt: skip
+    heads = ["network", "form", "ms a step", "windows/s", "first step, s", "first loss"]
+    return _table(heads, body)
+
+
+def memory_table(rows: list[dict]) -> str:
+    """Return MiB of every way, as Markdown."""
+    body = [
+        [row["way"], *(f"{row[name]:,.0f}" for name in ("before", "peak", "added"))] for row in rows
+    ]
+    return _table(["way", "before the batch, MiB", "peak, MiB", "added, MiB"], body)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def draw(rows: list[dict]) -> Figure:
+    """Draw images per second against the batch, a panel for each network."""
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    figure = Figure(figsize=(1 + 3.4 * len(cases), 3.6))
+    panels = figure.subplots(1, len(cases), squeeze=False)[0]
+    for axis, case in zip(panels, cases, strict=True):
+        of_case = [row for row in rows if row["case"] == case]
+        for name, colour in _COLOURS.items():
+            points = [(row["batch"], row["variants"][name]["images_per_s"])
+                      for row in of_case if name in row["variants"]]  # fmt: skip
+            if points:
+                axis.plot(*zip(*points, strict=True), color=colour, marker="o", ms=3, label=name)
+        axis.set(xscale="log", yscale="log", xlabel="inputs in a call")
+        batches = [row["batch"] for row in of_case]
+        axis.set_xticks(batches, [str(batch) for batch in batches])
+        axis.minorticks_off()
+        axis.set_title(of_case[0]["title"].replace(", ", ",\n", 1), fontsize=9)
+        axis.grid(alpha=0.3)
+    panels[0].set_ylabel("images per second")
+    handles: dict = {}
+    for axis in panels:
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, fontsize=8, ncols=len(handles), loc="lower center")
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    return figure
+
+
+def main() -> None:
+    """Rewrite tables and picture."""
+    results = {
+        name: json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+        for name in ("executor", "density", "training", "memory")
+    }
+    heads = ["work", "against", "goal", "batch: times as quick (memory: share)", "reached"]
+    made = {
+        "goals": _table(heads, goals(results)),
+        "executors": speed_table(results["executor"]),
+        "density": density_table(results["density"]),
+        "training-steps": training_table(results["training"]),
+        "memory": memory_table(results["memory"]),
+    }
+    write_text(DOCUMENT, fill(DOCUMENT.read_text(), made))
+    save_figure(draw(results["executor"]), PICTURE)
+
+
+if __name__ == "__main__":
+    main()
