@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results" / "few_shot.json"
 SPEED = ROOT / "benchmarks" / "results" / "learning.json"
 DOCUMENT = ROOT / "docs" / "learning.md"
+GOAL, GOAL_SHOTS = 2.0, 5
+"""Points that binary weights and one pass may cost against the best method on floats."""
 PICTURES = ROOT / "docs" / "pictures"
 
 
@@ -35,12 +37,38 @@ def _value(value: dict[str, float], sign: str = "") -> str:
 def accuracy_table(runs: list[dict]) -> str:
     """Return the accuracy of every method on every data set as Markdown."""
     methods = list(next(iter(runs[0]["few_shot"].values()))["accuracy"])
-    heads = ["data", "shots", *methods, "rule - best other"]
+    heads = ["data", "shots", *methods, "rule - best other", "guide's weights - best other"]
     rows = [
         [_name(run), shots, *(_value(row["accuracy"][name]) for name in methods),
-         _value(row["difference"], "+")]
+         _value(row["difference"], "+"), _value(row["guide"]["difference"], "+")]
         for run in runs
         for shots, row in run["few_shot"].items()
+    ]  # fmt: skip
+    return _table(heads, rows)
+
+
+def goal_table(runs: list[dict]) -> str:
+    """Return where the rule keeps within `GOAL` points of the best other method, as Markdown."""
+    heads = ["data", f"difference at {GOAL_SHOTS} shots", f"within {GOAL:g} points"]
+    rows = []
+    for run in runs:
+        difference = run["few_shot"][str(GOAL_SHOTS)]["difference"]
+        reached = "yes" if difference["mean"] >= -GOAL else "no"
+        rows.append(
+            [_name(run), f"{difference['mean']:+.2f} ± {difference['interval']:.2f}", reached]
+        )
+    return _table(heads, rows)
+
+
+def parts_table(runs: list[dict]) -> str:
+    """Return what parts of the rule that are this project's own bring, as Markdown."""
+    heads = ["data", "samples per class", "neurons per class", "whole rule", "turns bring",
+             "class-mates bring"]  # fmt: skip
+    rows = [
+        [_name(run), str(row["shots"]), str(row["neurons_per_class"]), _value(row["whole"]),
+         _value(row["gain"]["turns"], "+"), _value(row["gain"]["mates"], "+")]
+        for run in runs
+        for row in run["sweeps"]["own_parts"]
     ]  # fmt: skip
     return _table(heads, rows)
 
@@ -121,6 +149,8 @@ def tables() -> dict[str, str]:
     runs = json.loads(RESULTS.read_text())["runs"]
     return {
         "few-shot": accuracy_table(runs),
+        "few-shot-goal": goal_table(runs),
+        "few-shot-parts": parts_table(runs),
         "few-shot-settings": settings_table(runs),
         "few-shot-old": old_table(runs),
         "few-shot-many": many_table(runs),

@@ -24,13 +24,21 @@ def test_what_the_document_says_holds():
         assert runs[name]["few_shot"]["5"]["difference"]["mean"] > -2
 
 
-def test_a_row_for_each_number_of_shots():
+def run_of(mean):
     value = {"mean": 50.04, "interval": 1.0}
-    run = {"title": "digits: 5 beside 5", "few_shot": {
-        "1": {"accuracy": {"rule": value, "other": value}, "difference": {"mean": -0.5,
-              "interval": 0.25}}}}  # fmt: skip
-    assert tables.accuracy_table([run]).splitlines() == [
-        "| data | shots | rule | other | rule - best other |",
-        "| --- | --- | --- | --- | --- |",
-        "| digits | 1 | 50.0 ± 1.0 | 50.0 ± 1.0 | -0.5 ± 0.2 |",
+    row = {"accuracy": {"rule": value, "other": value}, "difference": {"mean": mean,
+           "interval": 0.25}, "guide": {"difference": {"mean": 0.1, "interval": 0.3}}}  # fmt: skip
+    return {"title": "digits: 5 beside 5", "few_shot": {"5": row}}
+
+
+def test_a_row_for_each_number_of_shots():
+    assert tables.accuracy_table([run_of(-0.5)]).splitlines() == [
+        "| data | shots | rule | other | rule - best other | guide's weights - best other |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| digits | 5 | 50.0 ± 1.0 | 50.0 ± 1.0 | -0.5 ± 0.2 | +0.1 ± 0.3 |",
     ]
+
+
+def test_the_goal_is_reached_or_not():
+    lines = tables.goal_table([run_of(-2.0), run_of(-2.01)]).splitlines()
+    assert lines[2:] == ["| digits | -2.00 ± 0.25 | yes |", "| digits | -2.01 ± 0.25 | no |"]
