@@ -26,24 +26,27 @@ from akida_jax.executors import EXECUTORS, choose_executor, run_layers
 from akida_jax.executors.batches import jit_on_all_cores
 from akida_jax.executors.native import NativeNetwork
 from akida_jax.executors.native.plan import EVENT_PERCENT
+from akida_jax.quant.architecture import Pool
 from benchmarks.networks import CASES
 from benchmarks.timing import measure_in_turns, write_result
 
 BATCH = 32
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-SHAPES = {
-    "first layer of Akida Small": ((32, 32, 10), 32),
-    "second layer of Akida Small": ((16, 16, 32), 64),
-    "last convolution of Akida Small": ((4, 4, 128), 128),
-    "28x28x64 to 128": ((28, 28, 64), 128),
+LAYERS: dict[str, tuple[tuple[int, int, int], int, Pool | None]] = {
+    "first layer of Akida Small": ((32, 32, 10), 32, "max"),
+    "second layer of Akida Small": ((16, 16, 32), 64, "max"),
+    "fourth layer of Akida Small": ((4, 4, 64), 128, "max"),
+    "28x28x64 to 128": ((28, 28, 64), 128, None),
 }
 WAYS = ("native, rows", "native, events")
 
 
-def make_layer(shape: tuple[int, int, int], filters: int, x: np.ndarray) -> aj.Model:
+def make_layer(
+    shape: tuple[int, int, int], filters: int, pool: Pool | None, x: np.ndarray
+) -> aj.Model:
     """Return a 3x3 convolution of 4 bits with random weights, calibrated on ``x``."""
     layers: list = [quant.InputData(input_shape=shape, input_bits=4),
-              quant.Conv(filters=filters, kernel_size=3)]  # fmt: skip
+              quant.Conv(filters=filters, kernel_size=3, pool=pool)]  # fmt: skip
     network = quant.Sequential(layers, rngs=nnx.Rngs(0))
     return aj.convert(quant.quantize(network, calibration=x))
 
@@ -105,21 +108,21 @@ def break_even(rows: list[dict], ways: tuple[str, str], by: str) -> float | None
 def main() -> None:
     """Measure, print and write."""
     rows = []
-    for name, (shape, filters) in SHAPES.items():
+    for name, (shape, filters, pool) in LAYERS.items():
         for kind in ("values", "pixels"):
             swept = []
             for density in DENSITIES:
                 x = generate(shape, density, pixels=kind == "pixels")
                 swept.append({"layer": name, "input": kind, "batch": BATCH, "density": density,
                               "words": round(word_share(x), 4),
-                              "variants": measure(make_layer(shape, filters, x), x)})  # fmt: skip
+                              "variants": measure(make_layer(shape, filters, pool, x), x)})  # fmt: skip
             rows += swept
             _show(swept)
-    shape, filters = SHAPES["first layer of Akida Small"]
+    shape, filters, pool = LAYERS["first layer of Akida Small"]
     x = CASES["akida_small"]().x[:BATCH]
     rows.append({"layer": "first layer of Akida Small", "input": "event frames", "batch": BATCH,
                  "density": round(float((x != 0).mean()), 4), "words": round(word_share(x), 4),
-                 "variants": measure(make_layer(shape, filters, x), x)})  # fmt: skip
+                 "variants": measure(make_layer(shape, filters, pool, x), x)})  # fmt: skip
     _show(rows[-1:])
     print(write_result("density", rows))
 
