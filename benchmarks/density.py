@@ -113,9 +113,10 @@ def main() -> None:
             swept = []
             for density in DENSITIES:
                 x = generate(shape, density, pixels=kind == "pixels")
+                model = make_layer(shape, filters, pool, x)
                 swept.append({"layer": name, "input": kind, "batch": BATCH, "density": density,
                               "words": round(word_share(x), 4),
-                              "variants": measure(make_layer(shape, filters, pool, x), x)})  # fmt: skip
+                              "variants": measure(model, x)})  # fmt: skip
             rows += swept
             _show(swept)
     shape, filters, pool = LAYERS["first layer of Akida Small"]
