@@ -2,12 +2,13 @@
 
     python -m benchmarks.density
 
-One convolution alone, 4-bit inputs of which a given share is not zero, at random places or in
-whole pixels as behind an event camera, or event frames of `benchmarks.networks`. "native" chooses
-by `plan.EVENT_PERCENT` as `Model.forward` does; "native, rows" and "native, events" are held to
-one way. The kernel counts words of four channels of which one is not zero; ``break_even`` is the
-share of them up to which events were quicker, by a straight line between two densities. "dense"
-and "event" are XLA's, on all cores. All must give the same integers. Writes results/density.json.
+One convolution with a small one behind, 4-bit inputs of which a given share is not zero, at random
+places or in whole pixels as behind an event camera, or event frames of `benchmarks.networks`.
+"native" chooses by `plan.EVENT_PERCENT` as `Model.forward` does; "native, rows" and
+"native, events" are held to one way. The kernel counts words of four channels of which one is not
+zero; ``break_even`` is the share of them up to which events were quicker, by a straight line
+between two densities. "dense" and "event" are XLA's, on all cores.
+All must give the same integers. Writes results/density.json.
 """
 
 import functools
@@ -36,7 +37,7 @@ LAYERS: dict[str, tuple[tuple[int, int, int], int, Pool | None]] = {
     "first layer of Akida Small": ((32, 32, 10), 32, "max"),
     "second layer of Akida Small": ((16, 16, 32), 64, "max"),
     "fourth layer of Akida Small": ((4, 4, 64), 128, "max"),
-    "28x28x64 to 128": ((28, 28, 64), 128, None),
+    "16x16x64 to 128": ((16, 16, 64), 128, None),
 }
 WAYS = ("native, rows", "native, events")
 
@@ -44,9 +45,14 @@ WAYS = ("native, rows", "native, events")
 def make_layer(
     shape: tuple[int, int, int], filters: int, pool: Pool | None, x: np.ndarray
 ) -> aj.Model:
-    """Return a 3x3 convolution of 4 bits with random weights, calibrated on ``x``."""
+    """Return a 3x3 convolution of 4 bits with random weights, calibrated on ``x``.
+
+    A convolution of four filters and one tap follows, as one must behind a max pool: what is
+    measured then writes levels, as in a network, not potentials of 32 bits.
+    """
     layers: list = [quant.InputData(input_shape=shape, input_bits=4),
-              quant.Conv(filters=filters, kernel_size=3, pool=pool)]  # fmt: skip
+              quant.Conv(filters=filters, kernel_size=3, pool=pool),
+              quant.Conv(filters=4, kernel_size=1, pool="global_average")]  # fmt: skip
     network = quant.Sequential(layers, rngs=nnx.Rngs(0))
     return aj.convert(quant.quantize(network, calibration=x))
 
