@@ -14,6 +14,7 @@ from akida_jax.activity import Activity, LayerActivity, count_operations, synapt
 from akida_jax.executors import (
     EXECUTORS,
     NativeNetwork,
+    check_name,
     choose_executor,
     dense_potentials,
     run_layers,
@@ -238,8 +239,8 @@ class Model:
         The native executor does not show what happens between layers; the dense one counts in
         its place.
         """
-        name = choose_executor(executor)
-        potentials = EXECUTORS["dense" if name == "native" else name]
+        check_name(executor)
+        potentials = EXECUTORS["event" if executor == "event" else "dense"]
         events: list[int] = []
         operations = [0] * len(self.programs)
         for piece, count in self._pieces(x):
@@ -327,6 +328,10 @@ class Model:
             given = spread(piece) if potentials is dense_potentials else piece
             pieces.append(np.asarray(run(self.programs, given, potentials))[:count])
         return np.concatenate(pieces)
+
+    def __getstate__(self) -> dict:
+        """Leave out what was compiled; a copy compiles anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "_native"}
 
     @functools.cached_property
     def _native(self) -> NativeNetwork:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, UInt8
 
-from akida_jax.executors.choice import NAMES, choose_executor
+from akida_jax.executors.choice import NAMES, check_name, choose_executor
 from akida_jax.executors.dense import dense_potentials
 from akida_jax.executors.event import DEFAULT_CAPACITY, event_potentials
 from akida_jax.executors.native import NativeNetwork
@@ -21,6 +21,7 @@ __all__ = [
     "NAMES",
     "NativeNetwork",
     "Potentials",
+    "check_name",
     "choose_executor",
     "dense_potentials",
     "event_potentials",

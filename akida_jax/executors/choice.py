@@ -12,6 +12,12 @@ NAMES = ("auto", "dense", "event", "native")
 """What `Model.forward` and the like take; all give the same integers."""
 
 
+def check_name(name: str) -> None:
+    """Raise a ValueError if there is no executor of that name."""
+    if name not in NAMES:
+        raise ValueError(f"unknown executor {name!r}; choose from {', '.join(NAMES)}")
+
+
 def choose_executor(name: str) -> str:
     """Return "dense", "event" or "native".
 
@@ -22,8 +28,7 @@ def choose_executor(name: str) -> str:
     Raises:
       ValueError: if there is no executor of that name.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown executor {name!r}; choose from {', '.join(NAMES)}")
+    check_name(name)
     if name == "auto" and (is_switched_off() or jax.default_backend() != "cpu"):
         return "dense"
     if name in ("dense", "event"):

@@ -29,6 +29,26 @@ print(choose_executor("auto"), "|", native_fault(), "|", len(caught), "|",
 """
 
 
+GUARDED = """
+import ctypes, mmap
+import numpy as np
+import akida_jax as aj
+page = mmap.PAGESIZE
+memory = mmap.mmap(-1, 2 * page)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mprotect(ctypes.c_void_p(start + page), ctypes.c_size_t(page), 0) == 0
+for channels in (1, 3):
+    side = int((page // channels) ** 0.5)
+    size = side * side * channels
+    x = np.frombuffer(memory, np.uint8, size, page - size).reshape(1, side, side, channels)
+    layers = [aj.InputConvolutional(input_shape=x.shape[1:], filters=2, kernel_size=3),
+              aj.Convolutional(filters=2, kernel_size=1, activation=False)]
+    aj.Model(layers).forward(x, "native")
+print("done")
+"""
+
+
 @pytest.fixture(autouse=True)
 def _built():
     if native_fault() is not None:
@@ -76,6 +96,37 @@ def test_a_compiler_that_fails_is_named(tmp_path):
     assert "| 1 |" in result.stdout
 
 
+def test_a_compiler_that_cannot_run_is_named(tmp_path):
+    other = tmp_path / "other"
+    other.write_bytes(b"\x7fELF of another processor")
+    other.chmod(0o755)
+    result = run(tmp_path, CXX=str(other))
+    assert f"{other} cannot be run (" in result.stdout, result.stderr
+    assert "| 1 |" in result.stdout
+
+
+def test_without_a_home_it_is_built_for_this_process_alone(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(build.CACHE, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(build.Path, "home", no_home)
+    assert build.cache_folder() is None
+    made = build.build("kernel.so", None)
+    assert made.stat().st_size > 10_000
+    assert made.parent.name.startswith("akida_jax-")
+
+
+def test_no_place_for_files_is_a_fault_and_no_error(monkeypatch):
+    def no_place():
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(library, "_find_or_build", no_place)
+    with pytest.raises(build.NativeUnavailable, match="cannot be built or loaded here: no usable"):
+        library.load_library()
+
+
 def test_a_kept_file_that_is_broken_is_built_again(tmp_path):
     run(tmp_path)
     (path,) = kept(tmp_path)
@@ -90,6 +141,14 @@ def test_a_folder_that_cannot_keep_it_does_no_harm(tmp_path):
     result = run(tmp_path)
     assert result.stdout.startswith("native | None | 0 |"), result.stderr
     assert "cannot keep the native executor" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects a page")
+def test_nothing_is_read_beyond_an_input():
+    done = subprocess.run(
+        [sys.executable, "-c", GUARDED], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_it_can_be_switched_off(tmp_path):

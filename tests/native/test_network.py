@@ -1,5 +1,7 @@
 """The native executor on every path of this machine, with `==`."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,23 @@ def test_an_input_of_another_shape_is_refused(rng):
 def test_an_unknown_path_is_refused(rng):
     with pytest.raises(ValueError, match="unknown path 'sse9'; choose from avx512_vnni"):
         NativeNetwork(small_model(rng).programs, path="sse9")
+
+
+def test_a_model_that_has_run_can_be_pickled(rng):
+    model = close(wide_layers()["conv 1x1"], "conv 1x1")
+    x = levels(rng, model, 2, density=0.5)
+    expected = model.forward(x, "native")
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.forward(x, "native"), expected)
+
+
+def test_counting_events_builds_no_kernel(monkeypatch, rng):
+    def refuse():
+        raise AssertionError("asked for the kernel")
+
+    model = close(wide_layers()["conv 1x1"], "conv 1x1")
+    x = levels(rng, model, 2, density=0.5)
+    monkeypatch.setattr("akida_jax.executors.choice.native_fault", refuse)
+    assert model.activity(x, "native") == model.activity(x, "dense")
+    with pytest.raises(ValueError, match="unknown executor 'fast'"):
+        model.activity(x, "fast")

@@ -7,6 +7,7 @@ a compiler too. It is named by a hash of its sources and the headers of XLA, and
 temporary name and renamed: processes that build at the same time do not disturb each other.
 """
 
+import atexit
 import hashlib
 import logging
 import os
@@ -25,6 +26,7 @@ CACHE = "AKIDA_JAX_CACHE"
 """Environment variable: the folder that keeps built kernels."""
 SOURCE = Path(__file__).parent / "source"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-psabi")
+_TIMEOUT_S = 600  # of one call of the compiler, which takes seconds
 _COMPILERS = ("c++", "g++", "clang++")
 _X86_PATHS = {
     "avx512_vnni": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
@@ -62,17 +64,20 @@ def find_compiler() -> str:
     )
 
 
-def cache_folder() -> Path:
-    """Return the folder that keeps built kernels."""
+def cache_folder() -> Path | None:
+    """Return the folder that keeps built kernels, None if the user has no home."""
     given = os.environ.get(CACHE)
     if given:
-        return Path(given)
+        return Path(given).expanduser().resolve()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "akida_jax"
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "akida_jax"
+    except RuntimeError:  # neither HOME nor an entry among the users, as in some containers
+        return None
 
 
-def library_path() -> Path:
-    """Return where the kernel of these sources is to lie, built or not.
+def library_name() -> str:
+    """Return the name of the file that holds the kernel of these sources.
 
     The compiler does not count: a machine that has none may use what another has built.
     """
@@ -81,7 +86,7 @@ def library_path() -> Path:
     for path in [*sorted(SOURCE.iterdir()), *sorted(headers), Path(__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     machine = f"{sys.platform}-{platform.machine()}".lower()
-    return cache_folder() / f"native-{machine}-{digest.hexdigest()[:16]}.so"
+    return f"native-{machine}-{digest.hexdigest()[:16]}.so"
 
 
 def units(*, with_paths: bool, main: str = "ffi.cc") -> list[Unit]:
@@ -113,35 +118,46 @@ def _is_x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
-def build(path: Path) -> Path:
-    """Compile the kernel and return where it is kept: at ``path``, if that can be written.
+def build(name: str, folder: Path | None) -> Path:
+    """Compile the kernel and return where it lies: in ``folder``, if that can be written.
 
-    A compiler that does not know the vector instructions builds the portable path alone.
+    Else in a temporary one, which is removed when Python ends. A compiler that does not know the
+    vector instructions builds the portable path alone.
 
     Raises:
       NativeUnavailable: if there is no compiler, or compiling fails.
+      OSError: if there is no place even for temporary files.
     """
     compiler = find_compiler()
-    logger.info("building the native executor with %s into %s", compiler, path)
-    with tempfile.TemporaryDirectory(prefix="akida_jax-") as folder:
+    logger.info("building the native executor with %s into %s", compiler, folder)
+    with tempfile.TemporaryDirectory(prefix="akida_jax-") as work:
         try:
-            built = _compile(compiler, units(with_paths=True), Path(folder))
+            built = _compile(compiler, units(with_paths=True), Path(work))
         except NativeUnavailable:
             if not _is_x86():
                 raise
-            built = _compile(compiler, units(with_paths=False), Path(folder))
-        try:
-            return _keep(built, path)
-        except OSError as error:
-            logger.warning("%s cannot keep the native executor (%s)", path.parent, error)
-        return _keep(built, Path(tempfile.mkdtemp(prefix="akida_jax-")) / path.name)
+            built = _compile(compiler, units(with_paths=False), Path(work))
+        if folder is not None:
+            try:
+                return _keep(built, folder / name)
+            except OSError as error:
+                logger.warning("%s cannot keep the native executor (%s)", folder, error)
+        temporary = tempfile.mkdtemp(prefix="akida_jax-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return _keep(built, Path(temporary) / name)
 
 
 def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:
     def run(*arguments: str) -> None:
-        done = subprocess.run(
-            [compiler, *arguments], cwd=folder, capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                [compiler, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+                timeout=_TIMEOUT_S,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NativeUnavailable(
+                f"{compiler} cannot be run ({error}); give another compiler by CXX"
+            ) from error
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), "")
             raise NativeUnavailable(
@@ -160,10 +176,12 @@ def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:
 
 def _keep(built: Path, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     try:
         shutil.copyfile(built, temporary)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
     return path

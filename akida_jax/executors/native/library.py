@@ -4,11 +4,12 @@ import ctypes
 import functools
 import logging
 import os
+import threading
 from pathlib import Path
 
 import jax
 
-from akida_jax.executors.native.build import NativeUnavailable, build, library_path
+from akida_jax.executors.native.build import NativeUnavailable, build, cache_folder, library_name
 
 TARGET = "akida_jax_run"
 PATHS = ("avx512_vnni", "avx2", "portable")
@@ -19,26 +20,34 @@ SWITCH = "AKIDA_JAX_NATIVE"
 logger = logging.getLogger("akida_jax")
 
 
-@functools.cache
+_loading = threading.Lock()
+
+
 def load_library() -> ctypes.CDLL:
     """Build the kernel if need be, load it and register it with XLA.
 
     Raises:
-      NativeUnavailable: if it is switched off, there is no compiler, or compiling fails.
+      NativeUnavailable: if it is switched off, there is no compiler, or it cannot be built or
+        loaded for another reason.
     """
     if is_switched_off():
         raise NativeUnavailable(f"switched off by {SWITCH}=off; unset it")
-    path = library_path()
-    if path.is_file():
+    with _loading:  # threads that begin together build it once
         try:
-            return _open(path)
-        except OSError as error:  # made for another system, or not whole
-            logger.warning("building %s again: %s", path, error)
-    path = build(path)
-    try:
-        return _open(path)
-    except OSError as error:
-        raise NativeUnavailable(f"{path} cannot be loaded: {error}") from error
+            return _find_or_build()
+        except (OSError, AttributeError) as error:
+            raise NativeUnavailable(f"it cannot be built or loaded here: {error}") from error
+
+
+@functools.cache
+def _find_or_build() -> ctypes.CDLL:
+    name, folder = library_name(), cache_folder()
+    if folder is not None and os.path.isfile(folder / name):  # False for what is not to be seen
+        try:
+            return _open(folder / name)
+        except (OSError, AttributeError) as error:  # made for another system, or not whole
+            logger.warning("building %s again: %s", folder / name, error)
+    return _open(build(name, folder))
 
 
 def _open(path: Path) -> ctypes.CDLL:

@@ -164,13 +164,16 @@ void stage_input(const Layer& layer, const uint8_t* input, uint8_t* map) {
   fill_margins(layer, map);
   const int64_t channels = layer.in_channels, pixel = layer.channels4();
   const int64_t words = pixel / 4;
-  // Words are read whole, beyond a pixel's last channel too, but not beyond the last pixel.
+  const uint8_t* const end = input + layer.in_rows * layer.in_columns * channels;
+  // Words are read whole, beyond a pixel's last channel too, but not beyond the input's end.
   const uint32_t mask = 0xFFFFFFFFu >> (8 * (pixel - channels));
   uint8_t* row = first_pixel(layer, map);
   for (int64_t y = 0; y < layer.in_rows; ++y, row += layer.row_bytes()) {
-    const bool last = y + 1 == layer.in_rows;
+    const int64_t there = end - input;
+    const int64_t whole =
+        there < pixel ? 0 : std::min(layer.in_columns, (there - pixel) / channels + 1);
     uint8_t* to = row;
-    for (int64_t x = 0; x < layer.in_columns - last; ++x, to += pixel, input += channels) {
+    for (int64_t x = 0; x < whole; ++x, to += pixel, input += channels) {
       uint32_t word = 0;
       for (int64_t i = 0; i < words; ++i) {
         std::memcpy(&word, input + 4 * i, 4);
@@ -178,7 +181,7 @@ void stage_input(const Layer& layer, const uint8_t* input, uint8_t* map) {
         std::memcpy(to + 4 * i, &word, 4);
       }
     }
-    if (last) {
+    for (int64_t x = whole; x < layer.in_columns; ++x, to += pixel, input += channels) {
       std::memset(to, 0, pixel);
       std::memcpy(to, input, channels);
     }
