@@ -179,21 +179,30 @@ def draw(rows: list[dict]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Rewrite tables and picture."""
-    results = {
+def load_results() -> dict[str, list[dict]]:
+    """Return the committed rows of every benchmark that the document shows."""
+    return {
         name: json.loads((RESULTS / f"{name}.json").read_text())["rows"]
         for name in ("executor", "density", "training", "memory")
     }
+
+
+def tables(results: dict[str, list[dict]]) -> dict[str, str]:
+    """Return every generated table by its marker."""
     heads = ["work", "against", "goal", "batch: times as quick (memory: share)", "reached"]
-    made = {
+    return {
         "goals": _table(heads, goals(results)),
         "executors": speed_table(results["executor"]),
         "density": density_table(results["density"]),
         "training-steps": training_table(results["training"]),
         "memory": memory_table(results["memory"]),
     }
-    write_text(DOCUMENT, fill(DOCUMENT.read_text(), made))
+
+
+def main() -> None:
+    """Rewrite tables and picture."""
+    results = load_results()
+    write_text(DOCUMENT, fill(DOCUMENT.read_text(), tables(results)))
     save_figure(draw(results["executor"]), PICTURE)
 
 

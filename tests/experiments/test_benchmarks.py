@@ -132,6 +132,12 @@ def test_goals_are_told_by_batch():
     assert report.goals(results)[2][3:] == ["1: 4.00, 32: 2.50", "not at 32"]
 
 
+def test_the_document_shows_the_committed_results():
+    text, made = report.DOCUMENT.read_text(), report.tables(report.load_results())
+    assert report.fill(text, made) == text
+    assert all(f"<!-- table: {name} -->" in text for name in made)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_an_executor_alone(case, tmp_path):
     files = memory.prepare(case.model, case.x, tmp_path, peers=False)
