@@ -20,9 +20,9 @@ from rich.table import Table
 
 import akida_jax as aj
 from akida_jax import quant, zoo
-from akida_jax.executors import dense_potentials, run_layers
 from akida_jax.executors.batches import jit_on_all_cores, piece_size
-from benchmarks.timing import measure_in_turns, seconds, write_result
+from benchmarks.networks import compile_executor
+from benchmarks.timing import check_integers, measure_in_turns, seconds, write_result
 
 BATCHES = (1, 8, 32, 128)
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -40,17 +40,14 @@ def _inputs(model: str) -> np.ndarray:
     return np.where(rng.random(x.shape) < 0.1, x, 0).astype(np.uint8)
 
 
-def _whole(programs: aj.model.Programs, x: jax.Array) -> jax.Array:
-    return run_layers(programs, x, dense_potentials)[1]
-
-
 def _row(model: aj.Model, x: np.ndarray) -> dict:
     size = piece_size(model.programs)
     pieces = [jax.device_put(x[i : i + size]) for i in range(0, len(x), size)]
     given = jax.device_put(x)
     calls: dict[str, Callable[[], Any]] = {}
     compile_s = {}
-    for name, jitted in (("", jax.jit(_whole)), (", split", jit_on_all_cores(_whole))):
+    for name, jit in (("", jax.jit), (", split", jit_on_all_cores)):
+        jitted = compile_executor(jit, "dense")
         for way, parts in (("whole", [given]), ("pieces", pieces)):
             if way == "pieces" and len(pieces) == 1:
                 continue
@@ -61,9 +58,7 @@ def _row(model: aj.Model, x: np.ndarray) -> dict:
     calls["chosen"] = functools.partial(model.forward, x, "dense")
     compile_s["chosen"], _ = seconds(calls["chosen"])
     reference = calls["chosen"]()
-    for name, call in calls.items():
-        if not (np.asarray(call()) == reference).all():
-            raise AssertionError(f"{name} gives other integers")
+    check_integers({name: call() for name, call in calls.items()}, reference)
     variants = measure_in_turns(calls, compile_s=compile_s)
     for timing in variants.values():
         timing["images_per_s"] = round(len(x) / timing["median_s"], 1)

@@ -23,13 +23,13 @@ from rich.table import Table
 
 import akida_jax as aj
 from akida_jax import quant
-from akida_jax.executors import EXECUTORS, choose_executor, run_layers
+from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
 from akida_jax.executors.native import NativeNetwork
 from akida_jax.executors.native.plan import EVENT_PERCENT
 from akida_jax.quant.architecture import Pool
-from benchmarks.networks import CASES
-from benchmarks.timing import measure_in_turns, write_result
+from benchmarks.networks import CASES, compile_executor
+from benchmarks.timing import check_integers, measure_in_turns, write_result
 
 BATCH = 32
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -73,14 +73,10 @@ def measure(model: aj.Model, x: np.ndarray) -> dict:
             network = NativeNetwork(model.programs, event_percent=percent)
             calls[name] = functools.partial(network, x)
     for name in ("dense", "event"):
-        run = jit_on_all_cores(
-            lambda programs, x, name=name: run_layers(programs, x, EXECUTORS[name])[1]
-        )
+        run = compile_executor(jit_on_all_cores, name)
         calls[name] = functools.partial(run, model.programs, x)
-    expected = np.asarray(calls["dense"]())
-    for name, call in calls.items():
-        if not (np.asarray(call()) == expected).all():
-            raise AssertionError(f"{name} gives other integers than the dense executor")
+    results = {name: np.asarray(call()) for name, call in calls.items()}
+    check_integers(results, results["dense"])
     return measure_in_turns(calls, rounds=9, rest_s=0.003, turn_s=0.01)
 
 

@@ -23,11 +23,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from akida_jax.executors import EXECUTORS, choose_executor, run_layers
+from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
-from benchmarks.networks import CASES, Case
+from benchmarks.networks import CASES, Case, compile_executor
 from benchmarks.peers import find_peers
-from benchmarks.timing import measure_in_turns, seconds, write_result
+from benchmarks.timing import check_integers, measure_in_turns, seconds, write_result
 
 Call = Callable[[], np.ndarray]
 
@@ -65,7 +65,7 @@ def own_calls(case: Case, x: np.ndarray) -> dict[str, Call]:
 
 
 def _compiled(jit: Callable[..., Any], case: Case, x: np.ndarray, name: str) -> Call:
-    run = jit(lambda programs, x: run_layers(programs, x, EXECUTORS[name])[1])
+    run = compile_executor(jit, name)
     return lambda: np.asarray(run(case.model.programs, x))
 
 
@@ -81,12 +81,9 @@ def measure(case: Case, batch: int, options: Options) -> dict:
     compile_s = {name: taken for name, (taken, _) in first.items()}
     potentials = case.model.forward(x, "dense")
     reference = case.model.predict(x, "dense").reshape(batch, -1)
-    agreement = {}
-    for name, (_, found) in first.items():
-        if name not in own:
-            agreement[name] = _correlation(found.reshape(batch, -1), reference)
-        elif not (found == potentials).all():
-            raise AssertionError(f"{name} gives other integers than the dense executor")
+    check_integers({name: first[name][1] for name in own}, potentials)
+    agreement = {name: _correlation(found.reshape(batch, -1), reference)
+                 for name, (_, found) in first.items() if name not in own}  # fmt: skip
     variants = measure_in_turns(
         calls, compile_s=compile_s, rounds=options.rounds, rest_s=0.005, turn_s=0.03
     )

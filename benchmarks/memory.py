@@ -8,13 +8,11 @@ Writes results/memory.json.
 """
 
 import dataclasses
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from rich.table import Table
 
 import akida_jax as aj
 from benchmarks.networks import CASES
+from benchmarks.peers import is_installed
 from benchmarks.timing import write_result
 
 CASE = "akidanet"
@@ -82,10 +81,7 @@ def prepare(
     files = {
         way: (way, folder / "network.akj", folder / "levels.npy") for way in ("native", "dense")
     }
-    if not peers:
-        return files
-    if not (importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime")):
-        warnings.warn("not installed: onnxruntime (akida-jax[peers])", stacklevel=2)
+    if not (peers and is_installed("onnx_runtime")):
         return files
     from benchmarks.peers import onnx_runtime
     from benchmarks.peers.steps import make_peer

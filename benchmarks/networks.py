@@ -9,6 +9,7 @@ import numpy as np
 
 import akida_jax as aj
 from akida_jax import quant, zoo
+from akida_jax.executors import EXECUTORS, run_layers
 from akida_jax.zoo import datasets
 
 LARGEST_BATCH = 128
@@ -65,6 +66,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "nmnist": digits,
     "fashion": clothes,
 }
+
+
+def compile_executor(jit: Callable[..., Any], executor: str) -> Any:
+    """Return a jitted function of programs and levels that gives the last layer's potentials."""
+    return jit(lambda programs, x: run_layers(programs, x, EXECUTORS[executor])[1])
 
 
 def _random(name: str, x: np.ndarray, **options: Any) -> aj.Model:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.density import WAYS, break_even
 from benchmarks.timing import RESULTS
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_text
 from experiments.records.pictures import save_figure
 
@@ -33,7 +33,7 @@ def speed_table(rows: list[dict]) -> str:
          *(_speed(row["variants"].get(name)) for name in names)]
         for row in rows
     ]  # fmt: skip
-    return _table(["network, inputs", "batch", *names], body)
+    return make_table(["network, inputs", "batch", *names], body, numbers=True)
 
 
 def _speed(timing: dict | None) -> str:
@@ -113,7 +113,7 @@ def density_table(rows: list[dict]) -> str:
     heads = ["layer, 3x3", "active", "native: events quicker up to words",
              "events at 5 %, times as quick as rows", "native at 5 %, times as quick as dense XLA",
              "XLA: events quicker up to", "event at 5 %, times as quick as dense"]  # fmt: skip
-    return _table(heads, body)
+    return make_table(heads, body, numbers=True)
 
 
 def _share(value: float | None) -> str:
@@ -136,7 +136,7 @@ def training_table(rows: list[dict]) -> str:
         for form, timing in row["variants"].items()
     ]  # fmt: skip
     heads = ["network", "form", "ms a step", "windows/s", "first step, s", "first loss"]
-    return _table(heads, body)
+    return make_table(heads, body, numbers=True)
 
 
 def memory_table(rows: list[dict]) -> str:
@@ -144,12 +144,9 @@ def memory_table(rows: list[dict]) -> str:
     body = [
         [row["way"], *(f"{row[name]:,.0f}" for name in ("before", "peak", "added"))] for row in rows
     ]
-    return _table(["way", "before the batch, MiB", "peak, MiB", "added, MiB"], body)
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return make_table(
+        ["way", "before the batch, MiB", "peak, MiB", "added, MiB"], body, numbers=True
+    )
 
 
 def draw(rows: list[dict]) -> Figure:
@@ -191,7 +188,7 @@ def tables(results: dict[str, list[dict]]) -> dict[str, str]:
     """Return every generated table by its marker."""
     heads = ["work", "against", "goal", "batch: times as quick (memory: share)", "reached"]
     return {
-        "goals": _table(heads, goals(results)),
+        "goals": make_table(heads, goals(results), numbers=True),
         "executors": speed_table(results["executor"]),
         "density": density_table(results["density"]),
         "training-steps": training_table(results["training"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
@@ -76,6 +77,13 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     result = jax.block_until_ready(call())
     return time.perf_counter() - start, result
+
+
+def check_integers(results: Mapping[str, Any], expected: np.ndarray) -> None:
+    """Raise an AssertionError if a variant gave other integers than expected."""
+    for name, result in results.items():
+        if not (np.asarray(result) == expected).all():
+            raise AssertionError(f"{name} gives other integers")
 
 
 def write_result(name: str, rows: list[dict]) -> Path:

@@ -10,10 +10,8 @@ same arithmetic, eager and compiled; the loss of the first step tells how far it
 
 import dataclasses
 import functools
-import importlib.util
 import os
 import time
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +21,7 @@ from rich.table import Table
 
 from akida_jax import quant, zoo
 from akida_jax.zoo.datasets import Examples
+from benchmarks.peers import is_installed
 from benchmarks.timing import measure_in_turns, seconds, write_result
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.trainer import Trainer
@@ -92,8 +91,7 @@ def make_step(network: quant.Sequential, data: Examples) -> Callable[[], float]:
 
 
 def _peers(twin: quant.Sequential, data: Examples) -> dict[str, Callable[[], float]]:
-    if importlib.util.find_spec("torch") is None:
-        warnings.warn("not installed: torch (akida-jax[peers])", stacklevel=2)
+    if not is_installed("torch"):
         return {}
     from benchmarks.peers.torch_training import make_step as make_torch_step
 

@@ -9,13 +9,21 @@ import numpy as np
 import akida_jax as aj
 
 _MODULES = {"onnx_runtime": ("onnx", "onnxruntime"), "litert": ("ai_edge_litert",),
-            "torch_eager": ("torch",)}  # fmt: skip
+            "torch": ("torch",)}  # fmt: skip
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a program is there, one of `_MODULES`; a warning says if it is not."""
+    found = all(importlib.util.find_spec(module) for module in _MODULES[name])
+    if not found:
+        warnings.warn(f"not installed: {name} (akida-jax[peers])", stacklevel=3)
+    return found
 
 
 def find_peers(
     model: aj.Model, x: np.ndarray, *, threads: int
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Return a call for each program that is installed; a warning names those that are not.
+    """Return a call for each program that is installed; warnings name those that are not.
 
     Args:
       model: ends in potentials.
@@ -24,13 +32,7 @@ def find_peers(
     """
     from benchmarks.peers.steps import make_peer
 
-    here = {
-        name: all(importlib.util.find_spec(module) for module in modules)
-        for name, modules in _MODULES.items()
-    }
-    missing = [name for name, found in here.items() if not found]
-    if missing:
-        warnings.warn(f"not installed: {', '.join(missing)} (akida-jax[peers])", stacklevel=2)
+    here = {name: is_installed(name) for name in _MODULES}
     peer = make_peer(model, x)
     calls: dict[str, Callable[[], np.ndarray]] = {}
     if here["onnx_runtime"]:
@@ -44,7 +46,7 @@ def find_peers(
         from benchmarks.peers import litert
 
         calls["LiteRT int8"] = litert.make_call(peer, x, threads=threads)
-    if here["torch_eager"]:
+    if here["torch"]:
         from benchmarks.peers import torch_eager
 
         for name, compiled in (("PyTorch float32", False), ("torch.compile float32", True)):

@@ -17,6 +17,7 @@ from akida_jax import quant
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Conv
 from akida_jax.quant.operations import same_padding
+from akida_jax.quant.weights import weight_limit
 
 
 def make_step(
@@ -72,7 +73,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.spec = layer.spec
         self.in_shape = layer.in_shape
-        self.weight_limit = 2 ** (layer.precision.weight_bits - 1) - 1
+        self.weight_limit = weight_limit(layer.precision.weight_bits)
         self.limit = activation_limit(layer.precision.act_bits)
         for name in self.spec.kernel_shapes(self.in_shape):
             kernel = np.array(getattr(layer, name)[...])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.few_shot import pictures
 from experiments.few_shot.measurements import RULE
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_text
 from experiments.records.pictures import save_figure
 
@@ -21,17 +21,12 @@ GOAL, GOAL_SHOTS = 2.0, 5
 PICTURES = ROOT / "docs" / "pictures"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _name(run: dict) -> str:
     return str(run["title"].partition(":")[0])
 
 
-def _value(value: dict[str, float], sign: str = "") -> str:
-    return f"{value['mean']:{sign}.1f} ± {value['interval']:.1f}"
+def _value(value: dict[str, float], sign: str = "", digits: int = 1) -> str:
+    return f"{value['mean']:{sign}.{digits}f} ± {value['interval']:.{digits}f}"
 
 
 def accuracy_table(runs: list[dict]) -> str:
@@ -44,7 +39,7 @@ def accuracy_table(runs: list[dict]) -> str:
         for run in runs
         for shots, row in run["few_shot"].items()
     ]  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def goal_table(runs: list[dict]) -> str:
@@ -54,10 +49,8 @@ def goal_table(runs: list[dict]) -> str:
     for run in runs:
         difference = run["few_shot"][str(GOAL_SHOTS)]["difference"]
         reached = "yes" if difference["mean"] >= -GOAL else "no"
-        rows.append(
-            [_name(run), f"{difference['mean']:+.2f} ± {difference['interval']:.2f}", reached]
-        )
-    return _table(heads, rows)
+        rows.append([_name(run), _value(difference, "+", 2), reached])
+    return make_table(heads, rows)
 
 
 def parts_table(runs: list[dict]) -> str:
@@ -70,7 +63,7 @@ def parts_table(runs: list[dict]) -> str:
         for run in runs
         for row in run["sweeps"]["own_parts"]
     ]  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def settings_table(runs: list[dict]) -> str:
@@ -84,7 +77,7 @@ def settings_table(runs: list[dict]) -> str:
          str(run["config"]["neurons_per_class"]), str(run["sweeps"]["knee"])]
         for run in runs
     ]  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def old_table(runs: list[dict]) -> str:
@@ -102,7 +95,7 @@ def old_table(runs: list[dict]) -> str:
                 _value(row["old_difference"], "+"), _value(row["new"]),
                 f"{compared:,}" if compared else "",
             ])  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def many_table(runs: list[dict]) -> str:
@@ -113,7 +106,7 @@ def many_table(runs: list[dict]) -> str:
          *(_value(row) for row in run["sweeps"]["many"]["curve"])]
         for run in runs
     ]  # fmt: skip
-    return _table(["data", "samples per class", *neurons], rows)
+    return make_table(["data", "samples per class", *neurons], rows)
 
 
 def cost_table(runs: list[dict]) -> str:
@@ -128,7 +121,7 @@ def cost_table(runs: list[dict]) -> str:
             f"{cost['inference_cycles']:,}", f"{cost['update_cycles']:,}",
             f"{cost['latency_ms']:.2f}", f"{cost['total_mj']:.3f}",
         ])  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def speed_table(speed: dict) -> str:
@@ -141,7 +134,7 @@ def speed_table(speed: dict) -> str:
          *(f"{row['ratios'][name]:g}" for name in others)]
         for row in speed["rows"]
     ]  # fmt: skip
-    return _table(heads, rows)
+    return make_table(heads, rows)
 
 
 def tables() -> dict[str, str]:

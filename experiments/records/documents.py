@@ -1,6 +1,20 @@
-"""Tables that scripts write into documents, between two markers."""
+"""Tables of Markdown, and documents into which scripts write them between two markers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+
+def make_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False
+) -> str:
+    """Return a table as Markdown.
+
+    Args:
+      heads: of the columns.
+      rows: cells of each row.
+      numbers: whether all columns but the first stand at the right.
+    """
+    rule = ["---", *(["---:" if numbers else "---"] * (len(heads) - 1))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, rule, *rows))
 
 
 def fill(text: str, made: Mapping[str, str]) -> str:

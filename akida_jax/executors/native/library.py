@@ -18,8 +18,6 @@ SWITCH = "AKIDA_JAX_NATIVE"
 """Environment variable: "off" keeps the kernel from being built and used."""
 
 logger = logging.getLogger("akida_jax")
-
-
 _loading = threading.Lock()
 
 
