@@ -34,6 +34,7 @@ from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class Config:
       seeds: each point is the mean over these.
       train_windows: training windows that a point sees in its float epochs, rounded to
         whole epochs.
-      results: folder for the JSON and the picture.
+      results: folder for the JSON.
+      pictures: folder for the picture.
     """
 
     base: dvs_gesture.Config = dataclasses.field(
@@ -58,6 +60,7 @@ class Config:
     seeds: tuple[int, ...] = (0,)
     train_windows: int = 30_000
     results: Path = RESULTS
+    pictures: Path = PICTURES
 
     def __post_init__(self):
         """Refuse windows, networks and counts that no point can be made of."""
@@ -82,7 +85,7 @@ PRESETS = {
                                     test_stride_ms=300.0, batch_size=8,
                                     weight_quantizer="max_per_tensor", output="runs/smoke"),
             windows_ms=(50.0, 300.0), models=("akida_tiny",), train_windows=64,
-            results=Path("runs/smoke"),
+            results=Path("runs/smoke"), pictures=Path("runs/smoke"),
         ),
     ),
 }  # fmt: skip
@@ -137,7 +140,7 @@ def collect(config: Config, console: Console) -> dict:
             "epochs": [point.float_epochs, point.quantized_epochs],
         })  # fmt: skip
     title = f"{dvs_gesture.DATA_TITLES[config.base.data]}: accuracy against the temporal window"
-    settings = {**dataclasses.asdict(config), "results": None}
+    settings = {**dataclasses.asdict(config), "results": None, "pictures": None}
     return {"experiment": "dvs_windows", "title": title, "config": settings,
             **describe_machine(), "points": points}  # fmt: skip
 
@@ -200,9 +203,10 @@ def main(arguments: list[str] | None = None) -> dict:
     result = collect(config, console)
     name = f"dvs_windows_{config.base.data}"
     write_text(config.results / f"{name}.json", json.dumps(result, indent=1) + "\n")
-    draw(result, config.results / f"{name}.png")
+    draw(result, config.pictures / f"{name}.png")
     report(result, console)
-    console.print(f"JSON and picture: {config.results}/{name}.*", soft_wrap=True, highlight=False)
+    places = f"JSON: {config.results}/{name}.json; picture: {config.pictures}/{name}.png"
+    console.print(places, soft_wrap=True, highlight=False)
     return result
 
 

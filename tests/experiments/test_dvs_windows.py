@@ -157,7 +157,8 @@ def test_smoke(tmp_path, monkeypatch):
         return quant.Sequential(layers, rngs=nnx.Rngs(seed))
 
     monkeypatch.setattr(dvs_gesture.zoo, "build", build)
-    arguments = ["smoke", "--base.output", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    arguments = ["smoke", "--base.output", str(tmp_path / "runs"), "--results", str(tmp_path),
+                 "--pictures", str(tmp_path)]  # fmt: skip
     result = dvs_windows.main(arguments)
     assert [point["window_ms"] for point in result["points"]] == [50.0, 300.0]
     assert {point["model"] for point in result["points"]} == {"akida_tiny"}

@@ -1,0 +1,89 @@
+"""Documents: their code runs, their links lead somewhere, the site builds without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import akida_jax as aj
+from akida_jax import quant, zoo
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def code(document: Path) -> list[str]:
+    return _FENCE.findall(document.read_text())
+
+
+def readme_names() -> dict:
+    """Return what the README's code takes for granted: data, and a trained edge head."""
+    draw = np.random.default_rng(0)
+    return {
+        "x_train": draw.integers(0, 16, (8, 32, 32, 10)).astype(np.uint8),
+        "x_test": draw.integers(0, 16, (4, 32, 32, 10)).astype(np.uint8),
+        "thresholds": np.arange(16, dtype=np.int32),
+    }
+
+
+#: Pages whose code needs nothing that it does not make.
+RUNNABLE = ("docs/getting-started.md", "docs/concepts.md", "docs/api/index.md")
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_code_of_a_page_runs_from_top_to_bottom(name, capsys):
+    blocks = code(ROOT / name)
+    assert blocks
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, name, "exec"), names)
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_the_readmes_code_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = readme_names()
+    blocks = code(ROOT / "README.md")
+    train, pretrained, learn, state, cost = blocks
+    exec(train, names)
+    assert (tmp_path / "gestures.akj").exists()
+    exec(pretrained, names)
+    # The learner wants a network with an edge head, whose outputs have one bit.
+    edge = zoo.build("akida_tiny_edge", classes=4)
+    names |= edge_names(edge)
+    exec(learn, names)
+    assert names["model"].layers[-1].weight_bits == 1
+    exec(state, names)
+    x = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3)).astype(np.uint8)
+    exec(cost, names | {"x_test": x})
+    assert "modelled" in capsys.readouterr().out
+
+
+def edge_names(network: quant.Sequential) -> dict:
+    """Return a network with an edge head and a few samples of new classes."""
+    draw = np.random.default_rng(2)
+    x = draw.integers(0, 16, (10, *network.input.input_shape)).astype(np.uint8)
+    widths = zoo.published_widths("akida_tiny_edge")
+    model = aj.convert(quant.quantize(network, calibration=x, **widths))
+    return {"model": model, "x_new": x, "y_new": np.repeat(np.arange(5), 2)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(document):
+    for target in _LINK.findall(re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)):
+        if not re.match(r"[a-z]+:", target) and not target.startswith("#"):
+            assert (document.parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="the site needs the extra docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Convolutional" in (tmp_path / "api" / "model" / "index.html").read_text()
