@@ -11,6 +11,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from experiments import hosts
+
 Settings = TypeVar("Settings")
 
 #: Lowest and highest value of a number; the highest may be infinite, the number itself never.
@@ -114,8 +116,12 @@ def _build_again(settings: Any) -> Any:
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Run a command; end with one line and code 2 if settings, data or files are at fault."""
+    """Run a command; end with one line and code 2 if settings, data or files are at fault.
+
+    Joins other processes first, see `hosts`.
+    """
     try:
+        hosts.join()
         main()
     except (OSError, ValueError) as problem:
         Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)

@@ -1,12 +1,14 @@
 """Data-parallel placement: batches are split over all devices, everything else is copied.
 
-The same code runs on one device, where nothing is placed. Sums over a batch, those of batch
-norm among them, are then sums over all devices: the compiler inserts the exchange.
+The devices of all processes count (`experiments.hosts`). The same code runs on one device, where
+nothing is placed. Sums over a batch, those of batch norm among them, are then sums over all
+devices: the compiler inserts the exchange.
 """
 
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -31,12 +33,26 @@ def _placement(spec: PartitionSpec) -> NamedSharding | None:
 
 def place(tree: Tree, placement: NamedSharding | None) -> Tree:
     """Put arrays where a placement says; with None they stay as they are."""
-    return tree if placement is None else jax.device_put(tree, placement)
+    if placement is None:
+        return tree
+    if jax.process_count() > 1:  # from the memory of each process, not from its device
+        tree = jax.tree.map(np.asarray, tree)
+    return jax.device_put(tree, placement)
 
 
 def constrain(tree: Tree, placement: NamedSharding | None) -> Tree:
     """The same inside of a jitted function."""
     return tree if placement is None else jax.lax.with_sharding_constraint(tree, placement)
+
+
+def fetch(tree: Tree) -> Tree:
+    """Return copies that belong to this process alone, if there are several.
+
+    What is not trained, such as the test of an epoch, each process does for itself.
+    """
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)
 
 
 def check_batch(batch_size: int) -> None:

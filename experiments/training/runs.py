@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from akida_jax import quant
+from experiments import hosts
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_code, describe_machine
 from experiments.training import origin, trainer
@@ -93,8 +94,10 @@ class Run:
 
     def begin(self) -> None:
         """Empty the folder if asked to, and note where the run stems from."""
-        if self.restart and self.folder.exists():
-            shutil.rmtree(self.folder)
+        if self.restart:
+            if hosts.is_first() and self.folder.exists():
+                shutil.rmtree(self.folder)
+            hosts.wait("an emptied folder")
         origin.write_origin(self.folder, self.data, self.code)
 
     def write_result(self, config: Any, **contents: Any) -> dict:

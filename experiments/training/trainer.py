@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
+from experiments import hosts
 from experiments.training import devices
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.evaluation import accuracy
@@ -143,7 +144,8 @@ class Trainer:
     def network(self) -> quant.Sequential:
         """Return the network with its present parameters, or with their average."""
         chosen = self.state.average or self.state
-        return nnx.merge(self.graph, chosen.parameters, chosen.statistics, copy=True)
+        held = devices.fetch((chosen.parameters, chosen.statistics))
+        return nnx.merge(self.graph, *held, copy=True)
 
 
 def _on_device(data: Examples) -> Examples:
@@ -241,6 +243,7 @@ def train(
       The quantized network and one row of metrics per epoch.
     """
     done, history = checkpoints.latest()
+    hosts.check_agreement("finished epochs", done)
     for row in history:
         on_epoch(row)
     first = 0

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from akida_jax import quant
+from experiments.records.files import temporary_name
 from experiments.training.checkpoints import leaf_name
 
 
@@ -17,9 +18,10 @@ def save_weights(network: quant.Sequential, path: Path) -> None:
     """Write all parameters and statistics as ``.npz``, under a temporary name first."""
     leaves = jax.tree.leaves_with_path(nnx.state(network))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = temporary_name(path)
     arrays: dict[str, Any] = {leaf_name(place): np.asarray(leaf) for place, leaf in leaves}
-    np.savez(temporary, **arrays)
+    with temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
     os.replace(temporary, path)
 
 

@@ -383,6 +383,6 @@ def test_killed_at_any_time(tmp_path, whole):
     process, _ = start(tmp_path)
     process.communicate()
     assert process.returncode == 0
-    with np.load(tmp_path / "result.npz") as result:
+    with np.load(tmp_path / "result0.npz") as result:
         assert_same(dict(result), whole[1])
     assert [row["epoch"] for row in read_metrics(tmp_path)] == list(range(1, LAST + 1))

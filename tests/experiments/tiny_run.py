@@ -15,6 +15,7 @@ from flax import nnx
 
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
+from experiments import hosts
 from experiments.training import evaluation
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.recipes import Phase, Recipe
@@ -115,7 +116,9 @@ def make_state(number):
 
 
 if __name__ == "__main__":
+    hosts.join()
     if len(sys.argv) > 2:
         save_forever(sys.argv[1])
     else:
-        np.savez(Path(sys.argv[1], "result.npz"), **run(sys.argv[1], kind=Announced))
+        result = run(sys.argv[1], kind=Announced)
+        np.savez(Path(sys.argv[1], f"result{jax.process_index()}.npz"), **result)
