@@ -1,31 +1,44 @@
-"""Zip archives of one JSON description and packed integer arrays: what files are made of.
+"""Archives of one JSON description and packed integer arrays: what files are made of.
 
-Nothing is unpickled; the size of each member is compared with what is expected before it is
-read; a file appears under its name only when it is complete.
+Nothing is unpickled; every size is compared with what is expected, and with a limit, before
+anything of that size is allocated; a file appears under its name only when it is complete.
 """
 
 import contextlib
 import json
 import math
 import os
-import struct
+import stat
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What zipfile raises for a damaged archive; RuntimeError for flags it does not support.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError,
-           RuntimeError, ValueError)  # fmt: skip
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DESCRIPTION_MAX_BYTES = 2**22
-_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+from akida_jax.containers import (
+    MOST_BYTES,
+    Container,
+    DamageError,
+    pack_members,
+    unpack_members,
+)
+
+MOST_UNPACKED_BYTES = 2**26
+"""Of all arrays in memory: a byte for a weight, four for a threshold, a step or a count. As many
+one-bit weights fill an AKD1000."""
+DIGEST_SINCE = 2
+"""Version of either kind of file from which on a digest covers the whole file."""
+_MOST_DESCRIPTION_BYTES = 2**22
+_MOST_DESCRIPTION_RATIO = 250
+_MOST_VALUES = 200_000
+_MOST_DEPTH = 6
+_MOST_DIGITS = 25
+_MOST_LETTERS = 1000
+_MOST_MESSAGE_LETTERS = 4000
 _READERS = {"model.json": "akida_jax.load", "learner.json": "EdgeLearner.load"}
 """What reads archives with that description."""
+UPGRADE = "a newer akida-jax may have written it: upgrade akida-jax, or save it again from there"
 
 
 class ArchiveError(ValueError):
@@ -47,14 +60,27 @@ def check_target(path: str | os.PathLike) -> Path:
     return target
 
 
-def write_archive(target: Path, members: Mapping[str, bytes]) -> None:
-    """Write members under a temporary name and rename; the same members give the same bytes."""
+def write_archive(
+    target: Path, member: str, description: Mapping[str, Any], arrays: Mapping[str, bytes]
+) -> None:
+    """Write an archive under a temporary name and rename; the same content gives the same bytes.
+
+    Args:
+      target: the file.
+      member: name of the description.
+      description: of what the archive holds.
+      arrays: packed, by the names of their members.
+
+    Raises:
+      ArchiveError: if no reader would take the description.
+    """
+    text = json.dumps(description, indent=1).encode()
+    _parse(text)
+    content = pack_members({member: text, **arrays})
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, content in members.items():
-                    archive.writestr(_member(name), content)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
@@ -70,16 +96,9 @@ def _umask() -> int:
     return mask
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, _TIMESTAMP)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o644 << 16
-    return info
-
-
 @contextlib.contextmanager
-def open_archive(path: Path, *, kind: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; whatever shows that it is damaged becomes an error with its name.
+def open_archive(path: Path, *, kind: str) -> Iterator[Container]:
+    """Read an archive; whatever is wrong with it becomes an error with its name.
 
     Args:
       path: of the file.
@@ -90,21 +109,34 @@ def open_archive(path: Path, *, kind: str) -> Iterator[zipfile.ZipFile]:
       OSError: if there is no such file, or it cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield unpack_members(_read_file(path))
     except ArchiveError as error:
-        raise ArchiveError(f"{path.name}: {error}") from error
-    except _DAMAGE as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
+        raise ArchiveError(f"{path.name}: {_shorten(str(error))}") from error
+    except DamageError as error:
         raise ArchiveError(
             f"{path.name}: not a {kind} file, or truncated or damaged ({error}); "
             "copy or save it again"
         ) from error
 
 
+def _read_file(path: Path) -> bytes:
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise ArchiveError("this is no ordinary file; copy its content into one")
+    if status.st_size > MOST_BYTES:
+        raise ArchiveError(f"it has {status.st_size} bytes, at most {MOST_BYTES} are read")
+    with path.open("rb") as stream:
+        return stream.read(MOST_BYTES + 1)
+
+
+def _shorten(message: str) -> str:
+    if len(message) <= _MOST_MESSAGE_LETTERS:
+        return message
+    return f"{message[:_MOST_MESSAGE_LETTERS]} ... ({len(message)} letters)"
+
+
 def read_description(
-    archive: zipfile.ZipFile, member: str, *, form: str, version: int, fields: set[str]
+    archive: Container, member: str, *, form: str, version: int, fields: set[str]
 ) -> dict[str, Any]:
     """Return the JSON object that describes the archive.
 
@@ -113,19 +145,15 @@ def read_description(
       member: its name.
       form: what its field "format" must say.
       version: newest version that is read.
-      fields: that it may have besides "format" and "version".
+      fields: that it must have besides "format" and "version".
 
     Raises:
-      ArchiveError: if it is none, of another kind or newer.
+      ArchiveError: if it is none, of another kind or newer, or a field is missing or unknown.
     """
-    other = [reader for name, reader in _READERS.items() if name in archive.namelist()]
-    if other and member not in archive.namelist():
+    other = [reader for name, reader in _READERS.items() if name in archive.members]
+    if other and member not in archive.members:
         raise ArchiveError(f"this is no {form.split()[-1]} file; {other[0]} reads it")
-    text = read_member(archive, member, None)
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ArchiveError(f"{member} is no valid JSON ({error})") from error
+    description = _parse(_read_text(archive, member))
     if not isinstance(description, dict) or description.get("format") != form:
         kind = form.split()[-1]
         raise ArchiveError(f"{member} does not say {form!r}; this is no {kind} file")
@@ -137,33 +165,157 @@ def read_description(
             f"written in format version {found}, this akida-jax reads up to {version}; "
             "upgrade akida-jax"
         )
-    unknown = set(description) - {"format", "version", *fields}
-    if unknown:
-        raise ArchiveError(f"unknown fields {sorted(unknown)} in {member}")
+    if archive.has_digest != (found >= DIGEST_SINCE):
+        had = "has a digest" if archive.has_digest else "has none"
+        raise ArchiveError(
+            f"files of version {DIGEST_SINCE} on have a digest, older ones do not; this one of "
+            f"version {found} {had}; copy or save it again"
+        )
+    check_fields(member, set(description), {"format", "version", *fields})
     return description
 
 
-def read_member(archive: zipfile.ZipFile, name: str, n_bytes: int | None) -> bytes:
-    """Return a member of known size, or of at most the limit of a description.
+def check_fields(what: str, found: set[str], needed: set[str]) -> None:
+    """Refuse missing and unknown fields.
 
     Raises:
-      ArchiveError: if it is missing, damaged, or of another size.
+      ArchiveError: naming them.
     """
+    if found != needed:
+        raise ArchiveError(
+            f"{what} has unknown or missing fields {sorted(found ^ needed)}; {UPGRADE}"
+        )
+
+
+def _read_text(archive: Container, member: str) -> bytes:
+    if member in archive.members:
+        packed, size = len(archive.members[member].packed), archive.members[member].size
+        if size > _MOST_DESCRIPTION_BYTES:
+            raise ArchiveError(
+                f"{member} has {size} bytes, expected at most {_MOST_DESCRIPTION_BYTES}"
+            )
+        if size > _MOST_DESCRIPTION_RATIO * packed:
+            raise ArchiveError(
+                f"{member} unpacks {packed} bytes to {size}, at most {_MOST_DESCRIPTION_RATIO} "
+                "times as many are read"
+            )
+    return read_member(archive, member)
+
+
+def _parse(text: bytes) -> Any:
+    """Return what a description says, if that is bounded and plain."""
+    for sign, what in ((b",", "commas"), (b"[", "lists"), (b"{", "objects")):
+        if text.count(sign) > _MOST_VALUES:
+            raise ArchiveError(f"a description has more than {_MOST_VALUES} {what}")
     try:
-        info = archive.getinfo(name)
-    except KeyError as error:
-        raise ArchiveError(f"{name} is missing; the file is incomplete") from error
-    if info.compress_type not in _COMPRESSIONS:
-        raise ArchiveError(f"{name} has an unknown compression; the file is damaged")
-    limit = _DESCRIPTION_MAX_BYTES if n_bytes is None else n_bytes
-    if info.file_size > limit or (n_bytes is not None and info.file_size != n_bytes):
-        wanted = f"at most {limit}" if n_bytes is None else str(n_bytes)
-        raise ArchiveError(f"{name} has {info.file_size} bytes, expected {wanted}")
-    with archive.open(info) as stream:
-        content = stream.read(limit + 1)
-    if len(content) != info.file_size:
-        raise ArchiveError(f"{name} has {len(content)} bytes, its header says {info.file_size}")
-    return content
+        value = json.loads(
+            text.decode(), object_pairs_hook=_no_repeats, parse_int=_whole, parse_float=_real,
+            parse_constant=_no_constant,
+        )  # fmt: skip
+    except (ValueError, RecursionError) as error:
+        raise ArchiveError(f"the description is no valid JSON ({error})") from error
+    _check_values(value, _MOST_DEPTH)
+    return value
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return result
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS or text == "-0":
+        raise ValueError(f"no number of this format: {text[:_MOST_DIGITS]}")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if len(text) > _MOST_DIGITS or not math.isfinite(value) or text.startswith("-"):
+        raise ValueError(f"no number of this format: {text[:_MOST_DIGITS]}")
+    return value
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of this format")
+
+
+def _check_values(value: Any, depth: int) -> None:
+    if isinstance(value, str):
+        if len(value) > _MOST_LETTERS:
+            raise ArchiveError(
+                f"the text {value[:20]!r}... has {len(value)} letters, at most {_MOST_LETTERS} "
+                "are read; shorten it"
+            )
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ArchiveError(f"the text {value!r} is no Unicode ({error})") from error
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise ArchiveError(f"the description is nested deeper than {_MOST_DEPTH} times")
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            _check_values(part, depth - 1)
+
+
+def check_members(archive: Container, expected: Sequence[str]) -> None:
+    """Refuse members that no array is in, and arrays in no member.
+
+    Args:
+      archive: open.
+      expected: names of all members in order.
+
+    Raises:
+      ArchiveError: naming the first one that differs.
+    """
+    found = list(archive.members)
+    for i in range(max(len(found), len(expected))):
+        here = found[i] if i < len(found) else None
+        wanted = expected[i] if i < len(expected) else None
+        if here != wanted and wanted not in archive.members and wanted is not None:
+            raise ArchiveError(f"{wanted} is missing; the file is incomplete")
+        if here != wanted:
+            raise ArchiveError(f"{here} is not where its description expects it; {UPGRADE}")
+
+
+def check_unpacked(n_bytes: int) -> None:
+    """Refuse arrays that would take too much memory.
+
+    Args:
+      n_bytes: what all arrays of a file take in memory.
+
+    Raises:
+      ArchiveError: if that is more than `MOST_UNPACKED_BYTES`.
+    """
+    if n_bytes > MOST_UNPACKED_BYTES:
+        raise ArchiveError(
+            f"its arrays take {n_bytes} bytes in memory, a file holds at most "
+            f"{MOST_UNPACKED_BYTES}; no chip holds as much"
+        )
+
+
+def read_member(archive: Container, name: str, n_bytes: int | None = None) -> bytes:
+    """Return a member, if given of that size.
+
+    Raises:
+      ArchiveError: if it is missing or of another size.
+      DamageError: if it is damaged.
+    """
+    if name not in archive.members:
+        raise ArchiveError(f"{name} is missing; the file is incomplete")
+    member = archive.members[name]
+    if n_bytes is not None and member.size != n_bytes:
+        raise ArchiveError(f"{name} has {member.size} bytes, expected {n_bytes}")
+    return member.read()
+
+
+def unpacked_bytes(shape: tuple[int, ...], bits: int) -> int:
+    """Return what an array takes in memory."""
+    return math.prod(shape) * max(bits // 8, 1)
 
 
 def packed_bytes(shape: tuple[int, ...], bits: int) -> int:
@@ -183,13 +335,19 @@ def pack(array: np.ndarray, bits: int) -> bytes:
 
 
 def unpack(content: bytes, shape: tuple[int, ...], bits: int) -> np.ndarray:
-    """Return a packed array, the inverse of `pack`."""
+    """Return a packed array, the inverse of `pack`.
+
+    Raises:
+      ArchiveError: if the bits behind the last value are not 0.
+    """
     if bits >= 8:
         return np.frombuffer(content, f"<i{bits // 8}").reshape(shape).astype(f"i{bits // 8}")
     packed = np.frombuffer(content, np.uint8)
     shifts = np.arange(8 // bits, dtype=np.uint8) * bits
-    flat = ((packed[:, None] >> shifts) & (2**bits - 1)).ravel()[: math.prod(shape)]
-    values = flat.astype(np.int8)
+    flat = ((packed[:, None] >> shifts) & (2**bits - 1)).ravel()
+    if flat[math.prod(shape) :].any():
+        raise ArchiveError("the bits behind the last value of an array must be 0")
+    values = flat[: math.prod(shape)].astype(np.int8)
     if bits > 1:  # single-bit weights are 0 and 1
         values = np.where(values >= 2 ** (bits - 1), values - 2**bits, values)
     return values.astype(np.int8).reshape(shape)

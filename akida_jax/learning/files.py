@@ -5,9 +5,9 @@ The format is written down in docs/format.md.
 
 import dataclasses
 import hashlib
-import json
+import math
 import os
-import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,20 @@ import numpy as np
 
 from akida_jax.archives import (
     ArchiveError,
+    check_fields,
+    check_members,
     check_target,
+    check_unpacked,
     open_archive,
     pack,
     packed_bytes,
     read_description,
     read_member,
     unpack,
+    unpacked_bytes,
     write_archive,
 )
+from akida_jax.containers import Container, DamageError
 from akida_jax.learning import planes
 from akida_jax.learning.rule import ONE, LearningState
 from akida_jax.learning.states import (
@@ -36,12 +41,14 @@ from akida_jax.learning.states import (
 from akida_jax.quant.architecture import Shape
 
 FORMAT = "akida-jax learner"
-VERSION = 1
+VERSION = 2
 _DESCRIPTION = "learner.json"
 _FIELDS = {"settings", "seed", "input_shape", "arrays"}
 _SETTINGS = {field.name for field in dataclasses.fields(LearningSettings)}
 _ENTRY = {"name", "shape", "sha256"}
 _COUNTS = ("plasticity", "threshold", "learned")
+_BITS = {"weights": 1, **dict.fromkeys(_COUNTS, 32)}
+_MOST_AXES = 32
 
 
 class LearnerFileError(ArchiveError):
@@ -60,13 +67,14 @@ def write_learner(
     Raises:
       FileNotFoundError: if the folder does not exist.
       IsADirectoryError: if the name is that of a folder.
+      LearnerFileError: if the learner is larger than files are read.
     """
     target = check_target(path)
     members, entries = {}, []
-    for name, array in _arrays(input_shape, state).items():
-        bits = 1 if name == "weights" else 32
+    arrays = _arrays(input_shape, state)
+    for name, array in arrays.items():
         member = f"arrays/{name}"
-        members[member] = pack(array, bits)
+        members[member] = pack(array, _BITS[name])
         digest = hashlib.sha256(members[member]).hexdigest()
         entries.append({"name": name, "shape": list(array.shape), "sha256": digest})
     description = {
@@ -77,8 +85,13 @@ def write_learner(
         "input_shape": None if input_shape is None else list(input_shape),
         "arrays": entries,
     }
-    text = json.dumps(description, indent=1).encode()
-    write_archive(target, {_DESCRIPTION: text, **members})
+    try:
+        if input_shape is not None:
+            _check_axes(input_shape)
+        check_unpacked(_in_memory({name: array.shape for name, array in arrays.items()}))
+        write_archive(target, _DESCRIPTION, description, members)
+    except ArchiveError as error:
+        raise LearnerFileError(f"{target.name} cannot be written: {error}") from error
 
 
 def _arrays(input_shape: Shape | None, state: LearningState | None) -> dict[str, np.ndarray]:
@@ -111,11 +124,10 @@ def read_learner(
 
 
 def _build(
-    archive: zipfile.ZipFile, description: dict[str, Any]
+    archive: Container, description: dict[str, Any]
 ) -> tuple[LearningSettings, int, Shape | None, LearningState | None]:
     try:
-        _check_fields("learner.json", set(description) - {"format", "version"}, _FIELDS)
-        _check_fields("settings", set(description["settings"]), _SETTINGS)
+        check_fields("settings", set(description["settings"]), _SETTINGS)
         settings = LearningSettings(**description["settings"])
         seed, shape = description["seed"], description["input_shape"]
         if not _is_number(seed, 0):
@@ -123,13 +135,15 @@ def _build(
         if shape is None:
             if description["arrays"]:
                 raise ArchiveError("it has arrays, but no input_shape")
+            check_members(archive, [_DESCRIPTION])
             return settings, seed, None, None
         if not isinstance(shape, list) or not shape or not all(_is_number(v, 1) for v in shape):
             raise ArchiveError(f"input_shape {shape!r} is no list of whole numbers from 1")
-        n_inputs = int(np.prod(shape, dtype=object))
+        _check_axes(shape)
+        n_inputs = math.prod(shape)
         settings.check_inputs(n_inputs)
         arrays = _read_arrays(archive, description["arrays"], settings, n_inputs)
-    except ArchiveError:
+    except (ArchiveError, DamageError):
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ArchiveError(f"the description is not valid: {error}") from error
@@ -147,17 +161,21 @@ def _build(
     return settings, seed, tuple(shape), state
 
 
+def _check_axes(shape: Sequence[int]) -> None:
+    if len(shape) > _MOST_AXES:
+        raise ArchiveError(f"input_shape has {len(shape)} axes, a file holds at most {_MOST_AXES}")
+
+
 def _is_number(value: object, lowest: int) -> bool:
     return type(value) is int and lowest <= value < 2**32
 
 
-def _check_fields(what: str, found: set[str], needed: set[str]) -> None:
-    if found != needed:
-        raise ArchiveError(f"{what} has unknown or missing fields {sorted(found ^ needed)}")
+def _in_memory(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(unpacked_bytes(shapes[name], _BITS[name]) for name in shapes)
 
 
 def _read_arrays(
-    archive: zipfile.ZipFile,
+    archive: Container,
     entries: list[dict[str, Any]],
     settings: LearningSettings,
     n_inputs: int,
@@ -165,15 +183,18 @@ def _read_arrays(
     neurons = settings.num_classes * settings.neurons_per_class
     needed = {"weights": (neurons, n_inputs), **dict.fromkeys(_COUNTS, (neurons,))}
     for entry in entries:
-        _check_fields("an entry of arrays", set(entry), _ENTRY)
+        check_fields("an entry of arrays", set(entry), _ENTRY)
     names = [entry["name"] for entry in entries]
-    if sorted(names) != sorted(needed):
+    if names != list(needed):
         raise ArchiveError(f"the arrays are {names}, a learner has {list(needed)}")
+    check_members(archive, [_DESCRIPTION, *(f"arrays/{name}" for name in names)])
+    check_unpacked(_in_memory(needed))
     arrays = {}
     for entry in entries:
-        name, bits = entry["name"], 1 if entry["name"] == "weights" else 32
+        name, bits = entry["name"], _BITS[entry["name"]]
         shape = needed[name]
-        if tuple(entry["shape"]) != shape:
+        declared = entry["shape"]
+        if declared != list(shape) or not all(type(n) is int for n in declared):
             raise ArchiveError(f"{name} has shape {entry['shape']}, the learner needs {shape}")
         content = read_member(archive, f"arrays/{name}", packed_bytes(shape, bits))
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:

@@ -4,13 +4,17 @@ import dataclasses
 import hashlib
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import akida_jax as aj
-from akida_jax import learning
+from akida_jax import archives, learning
+from akida_jax.containers import pack_members
 from tests.learning.samples import N_INPUTS, assert_same_state, backbone, make
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def test_what_is_saved_goes_on_as_if_nothing_had_happened(noisy, tmp_path):
@@ -68,16 +72,14 @@ def rewrite(path, description=None, **changed):
         content = members[f"arrays/{entry['name']}"]
         entry["sha256"] = hashlib.sha256(content).hexdigest()
     members["learner.json"] = json.dumps(text | (description or {})).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    path.write_bytes(pack_members(members))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": "akida-jax model"}, "this is no learner file"),
-        ({"version": 2}, "format version 2, this akida-jax reads up to 1"),
+        ({"version": 3}, "format version 3, this akida-jax reads up to 2"),
         ({"settings": ALL_SETTINGS | {"num_weights": 0}}, "num_weights must be a whole number"),
         ({"seed": "5"}, "seed '5' is no whole number of 32 bits"),
         ({"seed": True}, "seed True is no whole number of 32 bits"),
@@ -91,7 +93,13 @@ def rewrite(path, description=None, **changed):
         ),
         ({"input_shape": [2**20, 2**20]}, "at most 65,535 inputs, got 1,099,511,627,776"),
         ({"arrays": []}, r"the arrays are \[\], a learner has"),
-        ({"other": 1}, "unknown fields"),
+        ({"other": 1}, r"learner.json has unknown or missing fields \['other'\]; a newer akida"),
+        ({"input_shape": [1] * 33}, "input_shape has 33 axes, a file holds at most 32"),
+        # A product of so many numbers takes minutes.
+        ({"input_shape": [2**32 - 1 - i for i in range(150_000)]}, "input_shape has 150000 axes"),
+        ({"settings": ALL_SETTINGS | {"num_classes": 10**6}}, "arrays take 72000000 bytes"),
+        ({"settings": ALL_SETTINGS | {"num_weights": True}}, "num_weights must be a whole number"),
+        ({"settings": []}, "settings has unknown or missing fields"),
     ],
 )
 def test_a_changed_description_is_refused(saved, change, message):
@@ -128,8 +136,7 @@ def test_arrays_that_no_learning_leads_to_are_refused(saved):
     with pytest.raises(learning.LearnerFileError, match=r"an entry of arrays .* fields \['bits'\]"):
         aj.EdgeLearner.load(saved)
     description.pop("seed")
-    with zipfile.ZipFile(saved, "w") as archive:
-        archive.writestr("learner.json", json.dumps(description))
+    saved.write_bytes(pack_members({"learner.json": json.dumps(description).encode()}))
     with pytest.raises(learning.LearnerFileError, match=r"learner.json has .* fields \['seed'\]"):
         aj.EdgeLearner.load(saved)
 
@@ -154,3 +161,31 @@ def test_a_file_of_the_other_kind_says_what_reads_it(saved, tmp_path):
         learning.LearnerFileError, match=r"no learner file; akida_jax.load reads it"
     ):
         aj.EdgeLearner.load(tmp_path / "m.akj")
+
+
+@pytest.mark.parametrize(("version", "digest"), [(1, "6462f6b9a3e957ce"), (2, "6cc89e07091c5188")])
+def test_files_of_every_version_load_for_ever(version, digest):
+    path = GOLDEN / f"version_{version}.akl"
+    learner = aj.EdgeLearner.load(path)
+    statistics = learner.statistics()
+    assert statistics.learned.tolist() == [3, 2, 3, 2, 3, 2]
+    assert statistics.threshold.tolist() == [7, 18, 13, 14, 14, 13]
+    assert statistics.plasticity.tolist() == [0.25, 0.5, 0.25, 0.5, 0.25, 0.5]
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] == digest
+
+
+def test_today_writes_what_version_2_wrote(tmp_path):
+    aj.EdgeLearner.load(GOLDEN / "version_1.akl").save(tmp_path / "a.akl")
+    old = GOLDEN / "version_2.akl"
+    with zipfile.ZipFile(tmp_path / "a.akl") as new, zipfile.ZipFile(old) as old:
+        # The deflated bytes depend on the zlib, the contents do not.
+        assert {n: new.read(n) for n in new.namelist()} == {n: old.read(n) for n in old.namelist()}
+
+
+def test_a_learner_larger_than_files_are_read_is_not_written(noisy, tmp_path, monkeypatch):
+    learner = make()
+    learner.fit(*noisy(3))
+    monkeypatch.setattr(archives, "MOST_UNPACKED_BYTES", 6 * (N_INPUTS + 12) - 1)
+    with pytest.raises(learning.LearnerFileError, match=r"^a\.akl cannot be written: its arrays"):
+        learner.save(tmp_path / "a.akl")
+    assert list(tmp_path.iterdir()) == []
