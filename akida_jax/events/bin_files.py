@@ -13,6 +13,7 @@ from jaxtyping import Shaped, UInt8
 from akida_jax.events.recordings import (
     EventFileError,
     as_events,
+    find_outside,
     find_time_reversal,
     pack_events,
 )
@@ -29,11 +30,12 @@ def _decode(
     records: UInt8[np.ndarray, "records 5"],
 ) -> tuple[Shaped[np.ndarray, " records"], Shaped[np.ndarray, " records"]]:
     """Return all records as events, clock steps included, and which of them are clock steps."""
-    column = records.astype(np.int64)
-    is_step = column[:, 1] == CLOCK_STEP_ROW
-    t = ((column[:, 2] & 0x7F) << 16) | (column[:, 3] << 8) | column[:, 4]
-    t += CLOCK_STEP_US * np.cumsum(is_step)
-    return pack_events(column[:, 0], column[:, 1], t, column[:, 2] >= 0x80), is_step
+    x, y, high, middle, low = records.T
+    is_step = y == CLOCK_STEP_ROW
+    t = CLOCK_STEP_US * np.cumsum(is_step, dtype=np.int64)
+    for byte, weight in ((high & 0x7F, 2**16), (middle, 2**8), (low, 1)):
+        t += byte.astype(np.int32) * weight
+    return pack_events(x, y, t, high >= 0x80), is_step
 
 
 def _find_fault(
@@ -41,12 +43,10 @@ def _find_fault(
 ) -> tuple[int, str] | None:
     """Return index and description of the first event that cannot be right."""
     faults = []
-    if sensor is not None:
-        width, height = sensor
-        outside = np.flatnonzero((events["x"] >= width) | (events["y"] >= height))
-        if outside.size:
-            x, y, _, _ = events[outside[0]].item()
-            faults.append((int(outside[0]), f"lies at ({x}, {y}), outside {width} x {height}"))
+    outside = find_outside(events, sensor)
+    if outside is not None and sensor is not None:
+        x, y, _, _ = events[outside].item()
+        faults.append((outside, f"lies at ({x}, {y}), outside {sensor[0]} x {sensor[1]}"))
     reversal = None if sort else find_time_reversal(events["t"])
     if reversal is not None:
         before, after = events["t"][reversal - 1], events["t"][reversal]

@@ -68,6 +68,16 @@ def find_time_reversal(t: Int[np.ndarray, " events"]) -> int | None:
     return int(backward[0]) + 1 if backward.size else None
 
 
+def find_outside(
+    events: Shaped[np.ndarray, " events"], sensor: tuple[int, int] | None
+) -> int | None:
+    """Return the index of the first event outside a sensor of (width, height), or None."""
+    if sensor is None:
+        return None
+    outside = np.flatnonzero((events["x"] >= sensor[0]) | (events["y"] >= sensor[1]))
+    return int(outside[0]) if outside.size else None
+
+
 def _check_coordinates(array: Shaped[np.ndarray, " events"]) -> None:
     for field in ("x", "y", "t"):
         values = array[field]

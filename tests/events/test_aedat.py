@@ -19,9 +19,10 @@ def polarity_event(x, y, t, p, valid=1):
     return struct.pack("<Ii", valid | (p << 1) | (y << 2) | (x << 17), t)
 
 
-def packet(*payload, event_type=1, size=8, overflow=0, valid=None):
+def packet(*payload, event_type=1, size=8, overflow=0, room=None, valid=None):
     n = len(payload)
-    header = struct.pack("<hhiiiiii", event_type, 1, size, 4, overflow, n, n, valid or n)
+    room, valid = n if room is None else room, n if valid is None else valid
+    header = struct.pack("<hhiiiiii", event_type, 1, size, 4, overflow, room, n, valid)
     return header + b"".join(payload)
 
 
@@ -54,7 +55,7 @@ def test_packets_join_and_other_types_are_skipped(write):
 
 
 def test_invalid_events_are_dropped(write):
-    events = read_aedat31(write(packet(A, polarity_event(7, 7, 15, 1, valid=0), B)))
+    events = read_aedat31(write(packet(A, polarity_event(7, 7, 15, 1, valid=0), B, valid=2)))
     assert events["x"].tolist() == [1, 32767]
 
 
@@ -112,6 +113,8 @@ def test_truncated_packet_of_another_type(write):
         packet(A, overflow=-1),
         packet(A, valid=2),
         packet(A, valid=-1),
+        packet(A, room=0),
+        packet(A, event_type=-1),
     ],
 )
 def test_corrupt_packet_header(write, bad):
@@ -119,6 +122,35 @@ def test_corrupt_packet_header(write, bad):
     with pytest.raises(EventFileError, match="corrupt packet header") as info:
         read_aedat31(path)
     assert (info.value.n_events, info.value.offset_bytes) == (2, len(LINES) + 44)
+
+
+def test_a_line_without_end_is_refused_before_it_is_read(write):
+    """Neither a line nor all of them may take the memory of a large file."""
+    for lines, message in (
+        (b"#!AER-DAT3.1\r\n#" + b"x" * 5000, "has more than 4096 bytes; .* byte 14"),
+        (b"#!AER-DAT3.1\r\n" + b"#x\r\n" * 20_000, "lines take more than 65536 bytes"),
+        (b"#!AER-DAT3.1\r\n#x", "a header line is cut short"),
+    ):
+        with pytest.raises(EventFileError, match=rf"user\.aedat: .*{message}"):
+            read_aedat31(write(lines=lines))
+
+
+@pytest.mark.parametrize("valid", [0, 1])
+def test_a_packet_that_holds_other_than_its_header_says(write, valid):
+    path = write(packet(A), packet(B, C, valid=valid))
+    with pytest.raises(EventFileError, match=rf"2 of its events .* says {valid}; ") as info:
+        read_aedat31(path)
+    assert (info.value.n_events, info.value.offset_bytes) == (1, len(LINES) + 36)
+
+
+def test_event_outside_the_sensor(write):
+    path = write(packet(A, polarity_event(128, 3, 20, 1), C))
+    with pytest.raises(EventFileError, match=r"at \(128, 3\), outside 128 x 128; 1 whole") as info:
+        read_aedat31(path, (128, 128))
+    assert info.value.events["x"].tolist() == [1]
+    path = write(packet(C, B))
+    with pytest.raises(EventFileError, match=r"outside 128 x 128; 0 whole events"):
+        read_aedat31(path, (128, 128))  # the first of two faults
 
 
 def test_negative_time(write):
@@ -164,6 +196,9 @@ def test_labels_count_from_zero(labels):
         ("class,startTime_usec,endTime_usec\n1,-2,3\n", "line 2: .* whole numbers, got '1,-2,3'"),
         ("class,startTime_usec,endTime_usec\n\n", "labels.csv: names no trial"),
         ("class,startTime_usec,endTime_usec\n12,2,3\n", "line 2: class must be 1 to 11, got 12"),
+        ("class,startTime_usec,endTime_usec\n1,2," + "9" * 19, "line 2: numbers .* 18 .* got 19"),
+        ('class,startTime_usec,endTime_usec\n1,"' + "9" * 200_000, "line 2: field larger than"),
+        ("9" * 200_000, "line 1: field larger than"),
         ("class,startTime_usec,endTime_usec\n1,9,3\n", "line 2: a trial cannot run from 9 to 3"),
     ],
 )
@@ -181,7 +216,8 @@ def test_labels_that_are_no_text_are_refused(tmp_path):
 
 def test_trials_include_their_start_and_exclude_their_end(write, labels):
     path = labels("class,startTime_usec,endTime_usec\n3,10,20\n1,20,31\n2,21,30\n")
-    trials = gesture_trials(write(packet(A, B, C)), path)
+    events = [polarity_event(1, 2, t, 1) for t in (10, 20, 30)]
+    trials = gesture_trials(write(packet(*events)), path)
     assert [label for label, _ in trials] == [2, 0, 1]
     assert [events["t"].tolist() for _, events in trials] == [[0], [0, 10], []]
 
