@@ -126,7 +126,7 @@ def _read_file(path: Path) -> bytes:
     if status.st_size > MOST_BYTES:
         raise ArchiveError(f"it has {status.st_size} bytes, at most {MOST_BYTES} are read")
     with path.open("rb") as stream:
-        return stream.read(MOST_BYTES + 1)
+        return stream.read(status.st_size + 1)  # as much as asked for is allocated
 
 
 def _shorten(message: str) -> str:

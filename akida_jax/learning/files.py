@@ -129,6 +129,9 @@ def _build(
     try:
         check_fields("settings", set(description["settings"]), _SETTINGS)
         settings = LearningSettings(**description["settings"])
+        for name, value in dataclasses.asdict(settings).items():
+            if type(description["settings"][name]) is not type(value):
+                raise ArchiveError(f"{name} is {description['settings'][name]!r}, not {value!r}")
         seed, shape = description["seed"], description["input_shape"]
         if not _is_number(seed, 0):
             raise ArchiveError(f"seed {seed!r} is no whole number of 32 bits")

@@ -99,6 +99,7 @@ def rewrite(path, description=None, **changed):
         ({"input_shape": [2**32 - 1 - i for i in range(150_000)]}, "input_shape has 150000 axes"),
         ({"settings": ALL_SETTINGS | {"num_classes": 10**6}}, "arrays take 72000000 bytes"),
         ({"settings": ALL_SETTINGS | {"num_weights": True}}, "num_weights must be a whole number"),
+        ({"settings": ALL_SETTINGS | {"min_plasticity": 0}}, "min_plasticity is 0, not 0.0"),
         ({"settings": []}, "settings has unknown or missing fields"),
     ],
 )
