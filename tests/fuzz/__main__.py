@@ -8,9 +8,8 @@ import tyro
 
 from tests.fuzz.cases import judge, make
 from tests.fuzz.readers import READERS
+from tests.fuzz.report import RESULTS, write
 from tests.fuzz.run import run
-
-RESULT = Path(__file__).parent / "results.json"
 
 
 def main(
@@ -19,7 +18,7 @@ def main(
     seed: int = 0,
     case: int | None = None,
     processes: int = 2,
-    result: Path = RESULT,
+    result: Path = RESULTS,
 ) -> None:
     """Read changed files, and write how many came to what.
 
@@ -46,7 +45,7 @@ def main(
         sys.exit(1)
     done.folder.rmdir()
     counts = {"seed": seed, "files": len(done.outcomes), "seconds": round(done.seconds)}
-    result.write_text(json.dumps(counts | {"readers": done.counts()}, indent=1) + "\n")
+    write(counts | {"readers": done.counts()}, result)
     print(json.dumps(counts))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.cases import Outcome, judge, make
-from tests.fuzz.readers import READERS
+from tests.fuzz.readers import READERS, Reader
 
 CASE_SECONDS = 60.0
 """After which a reader hangs; a file takes milliseconds, on a machine that does nothing else."""
@@ -38,9 +38,17 @@ def _file(folder: Path, reader: str, seed: int, index: int) -> Path:
     return folder / f"{reader.replace(' ', '_')}_{seed}_{index}{READERS[reader].suffix}"
 
 
-def _work(pipe: Any, seed: int, folder: Path, case: Synchronized, since: Synchronized) -> None:
+def _work(
+    pipe: Any,
+    entries: dict[str, Reader],
+    seed: int,
+    folder: Path,
+    case: Synchronized,
+    since: Synchronized,
+) -> None:
     """Judge the chunks that come through a pipe, and send the outcomes of each."""
-    for reader, entry in READERS.items():  # what is compiled or allocated once
+    READERS.update(entries)
+    for reader, entry in entries.items():  # what is compiled or allocated once
         for content in entry.sources():
             path = folder / f"{os.getpid()}{entry.suffix}"
             path.write_bytes(content)
@@ -67,11 +75,12 @@ def _work(pipe: Any, seed: int, folder: Path, case: Synchronized, since: Synchro
 class _Worker:
     """A process, what it is at, and how to replace it."""
 
-    def __init__(self, seed: int, folder: Path):
+    def __init__(self, readers: Sequence[str], seed: int, folder: Path):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.case, self.since = context.Value("q", 0), context.Value("d", 0.0)
-        arguments = (theirs, seed, folder, self.case, self.since)
+        entries = {name: READERS[name] for name in readers}
+        arguments = (theirs, entries, seed, folder, self.case, self.since)
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
@@ -154,7 +163,7 @@ def run(readers: Sequence[str], count: int, seed: int, processes: int = 2) -> Ru
     )
     folder, begun = Path(tempfile.mkdtemp(prefix="fuzz_")), time.monotonic()
     outcomes: dict[tuple[str, int], Outcome] = {}
-    workers = [_Worker(seed, folder) for _ in range(min(processes, len(waiting)))]
+    workers = [_Worker(readers, seed, folder) for _ in range(min(processes, len(waiting)))]
     while workers:
         multiprocessing.connection.wait([worker.pipe for worker in workers], timeout=0.5)
         for i, worker in reversed(list(enumerate(workers))):
@@ -168,7 +177,7 @@ def run(readers: Sequence[str], count: int, seed: int, processes: int = 2) -> Ru
                 outcomes[reader, index] = Outcome(change, "wrong", fault=answer)
                 waiting.extend([(reader, start, index), (reader, index + 1, stop)])
                 worker.end()
-                workers[i] = _Worker(seed, folder)
+                workers[i] = _Worker(readers, seed, folder)
             elif answer is not None:
                 outcomes |= {(name, k): outcome for name, k, outcome in answer}
                 if waiting:

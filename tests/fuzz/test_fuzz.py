@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import cases, run
+from tests.fuzz.bad_readers import BAD
 from tests.fuzz.readers import READERS, Reader
 
 
@@ -99,3 +100,14 @@ def test_the_same_numbers_give_the_same_file():
         made = [cases.make(reader, 3, i) for i in range(20)]
         assert made == [cases.make(reader, 3, i) for i in range(20)]
         assert len(set(made)) > 10
+
+
+@pytest.mark.slow  # starts three processes
+def test_a_reader_that_hangs_or_ends_its_process_is_a_fault(monkeypatch):
+    monkeypatch.setitem(READERS, "bad", BAD)
+    monkeypatch.setattr(run, "CASE_SECONDS", 1.0)
+    done = run.run(["bad"], 8, seed=0, processes=1)
+    assert len(done.outcomes) == 8
+    faults = {i: o.fault for (_, i), o in done.outcomes.items() if o.result == "wrong"}
+    assert faults == {3: "no answer after 1 s", 5: "the process ended with 9"}
+    assert sorted(path.name for path in done.folder.iterdir()) == ["bad_0_3.bad", "bad_0_5.bad"]
