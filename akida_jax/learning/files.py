@@ -136,7 +136,7 @@ def _build(
         if not _is_number(seed, 0):
             raise ArchiveError(f"seed {seed!r} is no whole number of 32 bits")
         if shape is None:
-            if description["arrays"]:
+            if description["arrays"] != []:
                 raise ArchiveError("it has arrays, but no input_shape")
             check_members(archive, [_DESCRIPTION])
             return settings, seed, None, None

@@ -154,6 +154,14 @@ def test_a_neuron_learns_no_more_than_its_plasticity_allows(noisy, tmp_path):
         aj.EdgeLearner.load(tmp_path / "a.akl")
 
 
+@pytest.mark.parametrize("nothing", [{}, 0, 0.0, False, "", None])
+def test_no_arrays_are_an_empty_list(nothing, tmp_path):
+    make().save(tmp_path / "a.akl")
+    rewrite(tmp_path / "a.akl", {"arrays": nothing})
+    with pytest.raises(learning.LearnerFileError, match="it has arrays, but no input_shape"):
+        aj.EdgeLearner.load(tmp_path / "a.akl")
+
+
 def test_a_file_of_the_other_kind_says_what_reads_it(saved, tmp_path):
     with pytest.raises(ValueError, match=r"a\.akl: this is no model file; EdgeLearner.load reads"):
         aj.load(saved)
