@@ -1,5 +1,7 @@
 """Some thousand changed files; `python -m tests.fuzz` reads a hundred thousand."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,3 +113,4 @@ def test_a_reader_that_hangs_or_ends_its_process_is_a_fault(monkeypatch):
     faults = {i: o.fault for (_, i), o in done.outcomes.items() if o.result == "wrong"}
     assert faults == {3: "no answer after 1 s", 5: "the process ended with 9"}
     assert sorted(path.name for path in done.folder.iterdir()) == ["bad_0_3.bad", "bad_0_5.bad"]
+    shutil.rmtree(done.folder)
