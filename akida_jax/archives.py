@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -77,10 +77,20 @@ def write_archive(
     text = json.dumps(description, indent=1).encode()
     _parse(text)
     content = pack_members({member: text, **arrays})
+    with replace_file(target) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def replace_file(target: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing under a temporary name; rename it when all is written.
+
+    On any error the file that was there stays as it was.
+    """
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

@@ -240,7 +240,7 @@ class Dense(Layer):
         return 1, 1, self.units
 
     def linear(self, x: Num[Array, "n h w c"], kernels: Kernels) -> Num[Array, "n 1 1 f"]:
-        return convolve(x.reshape(len(x), 1, 1, math.prod(x.shape[1:])), kernels["kernel"])
+        return convolve(x.reshape(x.shape[0], 1, 1, math.prod(x.shape[1:])), kernels["kernel"])
 
 
 AnyLayer = TypeVar("AnyLayer", bound=InputData | Layer)

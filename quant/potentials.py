@@ -7,7 +7,7 @@ that, its input channels are summed in groups that stay below, and the groups in
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int32, Num
 
 from akida_jax.quant.architecture import Kernels, Layer, Shape
 from akida_jax.quant.operations import EXACT_FLOAT32
@@ -48,17 +48,23 @@ def exact_potentials(
     Max pooling takes the largest potential; global average pooling sums, never divides.
     """
     if groups == 1:
-        total = layer.max_pool(layer.linear(x, kernels)).astype(jnp.int32)
+        total = layer.linear(x, kernels)
     else:
         if layer.kind == "dense":
-            x = x.reshape(len(x), 1, 1, math.prod(x.shape[1:]))
+            x = x.reshape(x.shape[0], 1, 1, math.prod(x.shape[1:]))
         axes = {"kernel": 3 if layer.kind == "separable" else 2, "pointwise": 0}
         parts = {name: jnp.array_split(k, groups, axes[name]) for name, k in kernels.items()}
         sums = [
             layer.linear(part, {name: split[i] for name, split in parts.items()})
             for i, part in enumerate(jnp.array_split(x, groups, 3))
         ]
-        total = layer.max_pool(jnp.stack(sums).astype(jnp.int32).sum(0))
+        total = jnp.stack(sums).astype(jnp.int32).sum(0)
+    return pool_potentials(layer, total)
+
+
+def pool_potentials(layer: Layer, total: Num[Array, "n h w f"]) -> Int32[Array, "n ho wo f"]:
+    """Return pooled int32 potentials from exact ones, held as float32 or int32."""
+    pooled = layer.max_pool(total).astype(jnp.int32)
     if getattr(layer, "pool", None) == "global_average":
-        total = total.sum((1, 2), keepdims=True)
-    return total
+        pooled = pooled.sum((1, 2), keepdims=True)
+    return pooled

@@ -16,6 +16,7 @@ from akida_jax.programs import LayerProgram
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Conv
 from akida_jax.quant.operations import convolve_depthwise, gather_patches
+from akida_jax.quant.potentials import pool_potentials
 from akida_jax.quant.weights import weight_limit
 
 EXACT_FLOAT16 = 2**11
@@ -32,7 +33,7 @@ def half_potentials(program: LayerProgram, x: Float[Array, "n h w c"]) -> Int32[
     assert program.groups == 1
     spec, kernels = program.spec, program.float_kernels()
     if not isinstance(spec, Conv):
-        flat = x.reshape(len(x), 1, 1, math.prod(x.shape[1:]))
+        flat = x.reshape(x.shape[0], 1, 1, math.prod(x.shape[1:]))
         return _product(flat, kernels["kernel"][0, 0], exact=True).astype(jnp.int32)
     if spec.kind == "separable":
         sums = convolve_depthwise(x, kernels["kernel"], stride=spec.stride)
@@ -43,10 +44,7 @@ def half_potentials(program: LayerProgram, x: Float[Array, "n h w c"]) -> Int32[
             padding_value=spec.border,
         )  # fmt: skip
         total = _product(patches, kernels["kernel"].reshape(-1, spec.filters), exact=True)
-    potentials = spec.max_pool(total).astype(jnp.int32)
-    if spec.pool == "global_average":
-        potentials = potentials.sum((1, 2), keepdims=True)
-    return potentials
+    return pool_potentials(spec, total)
 
 
 def _largest_sum(program: LayerProgram) -> int:
