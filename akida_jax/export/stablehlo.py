@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 from akida_jax.archives import check_target, replace_file
 from akida_jax.executors import run_layers
 from akida_jax.executors.half import half_potentials
+from akida_jax.export.sizes import check_size
 from akida_jax.model import Model
 from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.architecture import Conv, Kernels
@@ -28,8 +29,6 @@ from akida_jax.quant.potentials import exact_potentials, pool_potentials
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 """For which an artefact can be made. Tried are CPUs; what holds of the others is derived."""
-LARGEST_BYTES = 2**31 - 2**24
-"""What the weights may take: the file is a FlatBuffer, whose offsets have 31 bits."""
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -50,7 +49,7 @@ def to_jax(
       platforms: where it is to run, of `PLATFORMS`.
 
     Raises:
-      ValueError: for an unknown platform, or weights beyond `LARGEST_BYTES`.
+      ValueError: for an unknown platform, or weights beyond 2 GiB.
       FileNotFoundError: if the folder does not exist.
       IsADirectoryError: if the name is that of a folder.
     """
@@ -62,7 +61,7 @@ def to_jax(
 def export_program(model: Model, platforms: Sequence[str]) -> jax.export.Exported:
     """Return the artefact of a model; arguments and errors are those of `to_jax`."""
     _check_platforms(platforms)
-    _check_size(model.programs)
+    check_size(model.programs)
     shape = jax.export.symbolic_shape(", ".join(["n", *map(str, model.input_shape)]))
     run = jax.jit(functools.partial(_forward, model.programs))
     with _without_locations():
@@ -94,16 +93,6 @@ def _check_platforms(platforms: Sequence[str]) -> None:
         raise ValueError(
             f"platforms must be some of {', '.join(PLATFORMS)}, each once, got "
             f"{', '.join(given) or 'none'}"
-        )
-
-
-def _check_size(programs: Programs) -> None:
-    sizes = {str(p.spec.name): sum(k.nbytes for k in p.kernels.values()) for p in programs}
-    if sum(sizes.values()) > LARGEST_BYTES:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise ValueError(
-            f"the weights take {sum(sizes.values()):,} bytes, of which layer {largest!r} "
-            f"{sizes[largest]:,}; a file holds {LARGEST_BYTES:,}; use fewer filters or units"
         )
 
 

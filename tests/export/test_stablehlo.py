@@ -10,7 +10,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax import zoo
-from akida_jax.export import stablehlo
+from akida_jax.export import sizes, stablehlo
 from akida_jax.zoo.pretrained_models import pretrained_names
 from tests.export.samples import MODELS, beyond_float32, with_weights
 from tests.samples import execute, random_inputs, random_variables, small_model
@@ -147,7 +147,7 @@ def test_unknown_platforms_are_refused(platforms, got, rng, tmp_path):
 
 
 def test_weights_beyond_a_file_are_refused(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(stablehlo, "LARGEST_BYTES", 300)
+    monkeypatch.setattr(sizes, "LARGEST_BYTES", 300)
     model = aj.Model([
         aj.InputData(input_shape=(1, 1, 30)), aj.FullyConnected(units=11, name="wide"),
     ])  # fmt: skip
