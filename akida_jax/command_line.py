@@ -1,171 +1,160 @@
-"""The command ``akida-jax``: look at models and at the installation."""
+"""The command ``akida-jax``: which commands there are, and how they end.
 
+Exit codes: 0 done, 1 a fault of this package, 2 bad input or usage, 130 interrupted.
+"""
+
+import importlib
 import importlib.metadata
-import os
-import platform
+import signal
 import sys
-from pathlib import Path
-from typing import Literal
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import jax
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
-
-from akida_jax import mapping, zoo
-from akida_jax.executors import NAMES, choose_executor
-from akida_jax.executors.native import available_paths, native_fault
-from akida_jax.files import load
-from akida_jax.summary import Summary
-from akida_jax.zoo.parameters import count_parameters
-from akida_jax.zoo.pretrained_models import model_card, pretrained_bytes, pretrained_names
 
 
-def info() -> None:
-    """Show versions, devices and executors, for a report or a bug."""
-    for name in ("akida-jax", "jax", "jaxlib", "flax", "optax", "numpy"):
-        print(f"{name:<12}{importlib.metadata.version(name)}")
-    print(f"{'python':<12}{platform.python_version()}")
-    print(f"{'devices':<12}{', '.join(map(str, jax.devices()))}")
-    fault = native_fault()
-    print(f"{'executors':<12}{', '.join(NAMES)}")
-    print(f"{'native':<12}{', '.join(available_paths()) if fault is None else f'no: {fault}'}")
-    if fault is None:
-        print(f"{'auto':<12}{choose_executor('auto')}")
+class Command(NamedTuple):
+    """Where a command is found; its module is imported when it is called.
 
-
-def devices() -> None:
-    """Show the known chips: every number, its unit and where it comes from."""
-    for device in mapping.DEVICES.values():
-        table = Table("fact", "value", "unit", "source", title=device.name)
-        for fact in device.facts():
-            value = f"{fact.value:g}" if isinstance(fact.value, float) else str(fact.value)
-            table.add_row(fact.name, value, fact.unit, fact.source)
-        _show(table)
-
-
-def summary(
-    model: tyro.conf.Positional[Path],
-    device: Literal["akd1000", "akd1500"] | None = None,
-    mode: mapping.Mode = "minimal",
-    sparsity: float | None = None,
-    batch: int = 1,
-) -> None:
-    """Show the layers of a model file, and what they take on a device.
-
-    Args:
-      model: a file written by akida_jax.save (.akj).
-      device: place the model on this chip.
-      mode: how the model is placed.
-      sparsity: share of zeros in every layer's input, in [0, 1]; with it time and energy
-        are modelled.
-      batch: samples that enter together.
+    Attributes:
+      module: of `akida_jax.commands`.
+      function: in it; its docstring is the help.
+      summary: the docstring's first line.
+      parsed: whether arguments are read by the function's signature, or handed on as they are.
     """
-    loaded = load(model)
-    if device is None:
-        if sparsity is not None or batch != 1 or mode != "minimal":
-            raise ValueError(
-                "--mode, --sparsity and --batch need a device: add --device akd1000 or akd1500"
-            )
-        _show(loaded.summary())
-        return
-    placement = mapping.place(loaded, mapping.DEVICES[device], mode)
-    if sparsity is None:
-        if batch != 1:
-            raise ValueError("--batch needs events: add --sparsity, the share of zeros")
-        _show(loaded.summary(placement))
-        return
-    shares = {str(layer.name): sparsity for layer in loaded.layers}
-    _show(loaded.summary(placement, mapping.estimate(placement, shares, batch=batch)))
+
+    module: str
+    function: str
+    summary: str
+    parsed: bool = True
+
+    def load(self) -> Callable:
+        """Return the function."""
+        return getattr(importlib.import_module(f"akida_jax.commands.{self.module}"), self.function)
 
 
-def show_zoo(
-    name: tyro.conf.Positional[str | None] = None,
-    save: Path | None = None,
-) -> None:
-    """Show the architectures and the pretrained models, or the card of one of the latter.
+COMMANDS = {
+    "zoo": Command(
+        "models",
+        "show_zoo",
+        "Show the architectures and the pretrained models, or the card of one of the latter.",
+    ),
+    "info": Command(
+        "installation", "info", "Show versions, devices and executors, for a report or a bug."
+    ),
+    "devices": Command(
+        "installation",
+        "devices",
+        "Show the known chips: every number, its unit and where it comes from.",
+    ),
+    "summary": Command(
+        "models",
+        "summary",
+        "Show the layers of a model file, and what they take on a device.",
+    ),
+    "run": Command(
+        "running",
+        "run",
+        "Run a model on inputs of a file; print classes or other outputs, one line per input.",
+    ),
+    "export-jax": Command(
+        "exporting",
+        "export_jax",
+        "Write a model as an artefact of jax.export, which runs without this package.",
+    ),
+    "export-onnx": Command(
+        "exporting", "export_onnx", "Write a model as a graph of standard ONNX operators."
+    ),
+    "train": Command(
+        "training",
+        "train",
+        "Train a network of the zoo on labelled data: float, quantized, then the chip's integers.",
+        parsed=False,
+    ),
+}
 
-    Example: akida-jax zoo akida_tiny_synthetic --save tiny.akj
-
-    Args:
-      name: a pretrained model.
-      save: write that model into this file (.akj).
-    """
-    if name is None:
-        if save is not None:
-            raise ValueError("--save needs the name of a pretrained model: akida-jax zoo NAME")
-        _show(_architectures())
-        _show(_pretrained_models())
-        return
-    card = model_card(name)
-    if save is not None:
-        _write(save, pretrained_bytes(name))
-        print(f"{name}: {card.size_bytes:,} bytes written to {save}")
-        return
-    table = Table("", "", show_header=False, title=f"pretrained model {name}")
-    for heading, text in card.lines():
-        table.add_row(heading, escape(text))
-    _show(table)
-
-
-def _architectures() -> Table:
-    table = Table("architecture", "parameters", "default input", title="zoo.build(NAME)")
-    for name in zoo.list():
-        model = zoo.blank_model(name)
-        shape = "x".join(map(str, model.input_shape))
-        table.add_row(name, f"{count_parameters(model):,}", shape)
-    return table
-
-
-def _pretrained_models() -> Table:
-    table = Table("pretrained model", "data", "integer accuracy", "bytes",
-                  "modelled mJ per inference", title="zoo.pretrained(NAME)")  # fmt: skip
-    for name in pretrained_names():
-        card = model_card(name)
-        energy = ", ".join(f"{cost.total_mj:.3f} ({cost.device})" for cost in card.cost)
-        accuracy = card.accuracy["integer"]
-        runs = f" (mean of {len(accuracy)} runs)" if len(accuracy) > 1 else ""
-        mean = sum(accuracy) / len(accuracy)
-        table.add_row(name, card.data, f"{mean:.1%}{runs}", f"{card.size_bytes:,}", energy)
-    return table
+_INTERRUPTED = 130
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _show(table: Summary | Table) -> None:
-    """Print a rich table in a terminal, plain text into a pipe."""
-    console = Console()
-    if isinstance(table, Summary) and not console.is_terminal:
-        print(table)
-    else:
-        # A pipe has no width of its own; lines must not be cut there.
-        (console if console.is_terminal else Console(width=200)).print(table)
+def help_text() -> str:
+    """Return what ``akida-jax --help`` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([
+        "usage: akida-jax COMMAND ...",
+        "",
+        "Train, convert and run event-based 4-bit networks, bit for bit.",
+        "",
+        "commands:",
+        *lines,
+        "",
+        "options:",
+        "  COMMAND --help  what a command takes, with an example",
+        "  --debug         with any command: show where an error was raised",
+        "  --version       show the version",
+        "",
+        "exit codes: 0 done, 1 a fault of akida-jax itself, 2 bad input or usage,",
+        f"            {_INTERRUPTED} interrupted",
+    ])  # fmt: skip
 
 
 def main() -> None:
-    """Run the command line; a file that cannot be read ends it with exit code 2."""
+    """Run the command line and end the process with its exit code."""
+    if hasattr(signal, "SIGPIPE"):  # end quietly when the reader of the output is gone
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command; print any error as one line, with a traceback after ``--debug``.
+
+    Returns:
+      The exit code.
+    """
+    debug = "--debug" in arguments
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"info": info, "summary": summary, "devices": devices, "zoo": show_zoo}
-        )
-    except BrokenPipeError:
-        sys.stderr.close()
-    except (OSError, ValueError) as problem:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(problem))}", soft_wrap=True)
-        sys.exit(2)
+        return _run([argument for argument in arguments if argument != "--debug"])
+    except (Exception, KeyboardInterrupt) as problem:
+        code = _report(problem, debug=debug)
+        if debug:
+            traceback.print_exception(problem)
+        return code
+
+
+def _report(problem: BaseException, *, debug: bool) -> int:
+    """Print one line and return the exit code."""
+    if isinstance(problem, KeyboardInterrupt):
+        print("; ".join(["stopped", *map(str, problem.args)]), file=sys.stderr)
+        return _INTERRUPTED
+    if isinstance(problem, OSError | ValueError | ModuleNotFoundError):
+        text, code = str(problem), 2
+    else:
+        hint = "" if debug else "; the same command with --debug shows where"
+        text, code = f"a fault of akida-jax: {type(problem).__name__}: {problem}{hint}", 1
+    Console(stderr=True).print(f"[red]error:[/red] {escape(text)}", soft_wrap=True)
+    return code
+
+
+def _run(given: list[str]) -> int:
+    """Return the exit code; arguments that cannot be read end the process, as help does."""
+    if not given:
+        print(help_text(), file=sys.stderr)
+        return 2
+    name, *rest = given
+    if name in ("-h", "--help"):
+        print(help_text())
+    elif name == "--version":
+        print(f"akida-jax {importlib.metadata.version('akida-jax')}")
+    elif name not in COMMANDS:
+        raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)}")
+    elif COMMANDS[name].parsed:
+        tyro.cli(COMMANDS[name].load(), prog=f"akida-jax {name}", args=rest)
+    else:
+        COMMANDS[name].load()(rest)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The commands of ``akida-jax``, one module per subject; `akida_jax.command_line` calls them."""

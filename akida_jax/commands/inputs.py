@@ -1,0 +1,58 @@
+"""Inputs of a model from a file: an array, or an image."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from akida_jax.quant.architecture import Shape
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+_MODES = {1: "L", 3: "RGB"}
+
+
+def read_inputs(path: Path, shape: Shape) -> UInt8[np.ndarray, "n h w c"]:
+    """Return the inputs in a file; an array of one input becomes a batch of one.
+
+    An array is mapped, not read, and nothing is unpickled. What it holds is checked by the
+    model.
+
+    Args:
+      path: of a .npy file or an image.
+      shape: height, width and channels of the model's input.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is neither, is damaged, or an image is of another size.
+    """
+    if path.suffix.lower() in IMAGES:
+        return _read_image(path, shape)
+    try:
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: no .npy file of plain numbers, or damaged ({error})") from error
+    if not isinstance(x, np.ndarray):
+        raise ValueError(f"{path}: an archive of arrays; give one array, as np.save writes it")
+    return x[None] if x.ndim == 3 else x
+
+
+def _read_image(path: Path, shape: Shape) -> UInt8[np.ndarray, "1 h w c"]:
+    height, width, channels = shape
+    if channels not in _MODES:
+        raise ValueError(f"{path}: an image has 1 or 3 channels, the model takes {channels}; "
+                         "give a .npy file")  # fmt: skip
+    with _open_image(path) as image:
+        if image.size != (width, height):
+            raise ValueError(
+                f"{path}: the image is {image.size[0]} wide and {image.size[1]} high, the model "
+                f"takes {width} and {height}; resize it"
+            )
+        return np.asarray(image.convert(_MODES[channels])).reshape(1, height, width, channels)
+
+
+def _open_image(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}") from error
