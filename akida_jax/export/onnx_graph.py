@@ -1,10 +1,10 @@
 """Integer models as graphs of standard ONNX operators.
 
 Sums are float32, which holds them exactly: all operands are integers, and no partial sum, in
-whatever order, reaches 2**24 (`LayerProgram.groups`). Where a layer could go beyond, its channels
-are summed in groups, and the groups in int32. ONNX's own ConvInteger is several times slower in
-ONNX Runtime, and its products of unsigned and signed bytes saturate on CPUs without VNNI. What
-follows the sums is int32 throughout, division included.
+whatever order, exceeds 2**24 (`LayerProgram.groups`). Where a layer could go beyond, its channels
+are summed in groups, and the groups in int32. ONNX's own ConvInteger takes bytes, which do not
+hold what lies inside a separable layer; ONNX Runtime's may saturate between products of unsigned
+and signed bytes on CPUs without VNNI. Every division is one of int32.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from akida_jax.archives import check_target, replace_file
 from akida_jax.export.sizes import check_size
@@ -20,7 +21,7 @@ from akida_jax.model import Model
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Conv, Shape
-from akida_jax.quant.operations import same_padding
+from akida_jax.quant.operations import EXACT_FLOAT32, same_padding
 
 OPSET = 17
 """Version of ONNX's operators; 2022, read by every newer program."""
@@ -136,6 +137,10 @@ class _Graph:
         """Convert to a type of ONNX."""
         return self.add("Cast", value, to=self._onnx.TensorProto.DataType.Value(kind))
 
+    def each(self, values: np.ndarray, what: str) -> str:
+        """Add an int32 constant with a number for each filter."""
+        return self.constant(values.astype(np.int32)[:, None, None], what)
+
     def weights(self, kernel: np.ndarray, what: str) -> str:
         """Return weights as float32, stored as int8."""
         return self.cast(self.constant(np.ascontiguousarray(kernel), what), "FLOAT")
@@ -153,6 +158,11 @@ def _add_layer(graph: _Graph, x: str, program: LayerProgram) -> str:
     """
     spec = program.spec
     pooled = isinstance(spec, Conv) and spec.pool == "max"
+    if can_fold(program):
+        dividend = graph.add("Relu", _add_sums(graph, x, program, folded=True))
+        if pooled:
+            dividend = _add_max_pool(graph, dividend, program)
+        return _add_division(graph, graph.cast(dividend, "INT32"), program)
     if program.groups == 1:
         sums = _add_sums(graph, x, program)
         if pooled:
@@ -172,8 +182,38 @@ def _add_layer(graph: _Graph, x: str, program: LayerProgram) -> str:
     return levels
 
 
-def _add_sums(graph: _Graph, x: str, program: LayerProgram) -> str:
-    """Return float32 potentials before pooling, (n, f, h, w)."""
+def can_fold(program: LayerProgram) -> bool:
+    """Return whether a convolution can sum the dividend of its activation in float32.
+
+    The level of a potential ``p`` is ``(p - T) * one + D - 1`` divided by ``D`` and rounded down,
+    where ``one = 2**fraction`` is 1 in the units of the step. With weights times ``one`` and the
+    rest as bias, no partial sum exceeds ``(largest p + abs(T)) * one + D``.
+    """
+    spec = program.spec
+    if not isinstance(spec, Conv) or not spec.activation or spec.pool == "global_average":
+        return False
+    kernel = np.abs(np.asarray(program.kernels["kernel"]).astype(np.int64))
+    if spec.kind == "separable":
+        pointwise = np.abs(np.asarray(program.kernels["pointwise"]).astype(np.int64))
+        weights = kernel.sum((0, 1, 2)) @ pointwise
+    else:
+        weights = kernel.sum((0, 1, 2))
+    largest = weights * max(activation_limit(program.input_bits), spec.border)
+    threshold = np.abs(np.asarray(program.threshold).astype(np.int64))
+    dividend = (largest + threshold) * _one(program) + _divisor(program)
+    return bool(dividend.max() <= EXACT_FLOAT32)
+
+
+def _one(program: LayerProgram) -> int:
+    return 2**program.registers.step_fraction_bits
+
+
+def _divisor(program: LayerProgram) -> Int64[np.ndarray, " f"]:
+    return np.asarray(program.raw_step).astype(np.int64) << (4 - program.spec.act_bits)
+
+
+def _add_sums(graph: _Graph, x: str, program: LayerProgram, *, folded: bool = False) -> str:
+    """Return float32 potentials before pooling (n, f, h, w), or dividends (`can_fold`)."""
     spec, kernel = program.spec, np.asarray(program.kernels["kernel"])
     if not isinstance(spec, Conv):
         height, width, channels = program.in_shape
@@ -184,16 +224,31 @@ def _add_sums(graph: _Graph, x: str, program: LayerProgram) -> str:
         axes = graph.constant(np.array([2, 3], np.int64), "axes")
         return graph.add("Unsqueeze", sums, axes)
     if spec.kind == "separable":
-        pointwise = np.asarray(program.kernels["pointwise"]).T[:, :, None, None]
-        mixing = graph.weights(pointwise, "pointwise")
-        return graph.add("Conv", _add_depthwise(graph, x, program), mixing)
-    weights = graph.weights(kernel.transpose(3, 2, 0, 1), "kernel")
+        x = _add_depthwise(graph, x, program)
+        mixing = np.asarray(program.kernels["pointwise"]).T[:, :, None, None]
+        operands = [x, graph.weights(mixing, "pointwise")]
+        attributes: dict[str, Any] = {}
+    else:
+        x, attributes = _add_padding(graph, x, program)
+        operands = [x, graph.weights(kernel.transpose(3, 2, 0, 1), "kernel")]
+    if folded:
+        one, threshold = _one(program), np.asarray(program.threshold).astype(np.int64)
+        operands[1] = graph.add("Mul", operands[1], graph.constant(np.float32(one), "one"))
+        bias = (_divisor(program) - 1 - threshold * one).astype(np.float32)
+        operands.append(graph.constant(bias, "bias"))
+    return graph.add("Conv", *operands, **attributes)
+
+
+def _add_padding(graph: _Graph, x: str, program: LayerProgram) -> tuple[str, dict[str, Any]]:
+    """Return the input of a convolution, and attributes that pad with 0 or not at all."""
+    spec = program.spec
+    assert isinstance(spec, Conv)
     pads = _pads(program.in_shape, (spec.kernel_size,) * 2, (spec.stride,) * 2, spec.padding)
     if spec.border and any(pads):
         around = np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
         border = graph.constant(np.float32(spec.border), "border")
         x, pads = graph.add("Pad", x, graph.constant(around, "pads"), border), [0] * 4
-    return graph.add("Conv", x, weights, strides=[spec.stride] * 2, pads=pads)
+    return x, {"strides": [spec.stride] * 2, "pads": pads}
 
 
 def _add_depthwise(graph: _Graph, x: str, program: LayerProgram) -> str:
@@ -234,29 +289,25 @@ def _add_max_pool(graph: _Graph, value: str, program: LayerProgram) -> str:
 
 
 def _add_activation(graph: _Graph, potentials: str, program: LayerProgram) -> str:
-    """Return levels ``clip(ceil((p - T) * 2**fraction / divisor), 0, limit)``, int32.
+    """Return levels ``clip(ceil((p - T) * one / D), 0, limit)``, int32.
 
-    ``p - T`` is clipped where the level no longer changes, so that nothing beyond 2**29 occurs,
-    and is not negative, so that every division rounds down.
+    ``p - T`` is clipped where the level no longer changes, so that nothing beyond 2**29 occurs.
     """
-    fraction = program.registers.step_fraction_bits
-    limit = activation_limit(program.spec.act_bits)
-    divisor = np.asarray(program.raw_step).astype(np.int64) << (4 - program.spec.act_bits)
-    ceiling = (limit * divisor >> fraction) + 1
+    limit, divisor = activation_limit(program.spec.act_bits), _divisor(program)
+    above = graph.add("Sub", potentials, graph.each(np.asarray(program.threshold), "threshold"))
+    above = graph.add("Max", above, graph.constant(np.int32(0), "zero"))
+    above = graph.add("Min", above, graph.each(limit * divisor // _one(program) + 1, "ceiling"))
+    scaled = graph.add("Mul", above, graph.constant(np.int32(_one(program)), "one"))
+    dividend = graph.add("Add", scaled, graph.each(divisor - 1, "rounding"))
+    return _add_division(graph, dividend, program)
 
-    def each(values: np.ndarray, what: str) -> str:
-        return graph.constant(values.astype(np.int32)[:, None, None], what)
 
-    def one(value: int, what: str) -> str:
-        return graph.constant(np.int32(value), what)
-
-    above = graph.add("Sub", potentials, each(np.asarray(program.threshold), "threshold"))
-    above = graph.add("Max", above, one(0, "zero"))
-    above = graph.add("Min", above, each(ceiling, "ceiling"))
-    scaled = graph.add("Mul", above, one(2**fraction, "one"))
-    scaled = graph.add("Add", scaled, each(divisor - 1, "rounding"))
-    levels = graph.add("Div", scaled, each(divisor, "divisor"))
-    return graph.add("Min", levels, one(limit, "limit"))
+def _add_division(graph: _Graph, dividend: str, program: LayerProgram) -> str:
+    """Divide int32, none negative, rounding down; quotients stop at the highest level."""
+    divisor = _divisor(program)
+    highest = activation_limit(program.spec.act_bits) * divisor
+    dividend = graph.add("Min", dividend, graph.each(highest, "highest"))
+    return graph.add("Div", dividend, graph.each(divisor, "divisor"))
 
 
 def _pads(

@@ -103,6 +103,42 @@ def fire(potential, threshold, step, bits, one):
     return min(max(level, 0), 2**bits - 1)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kind", ["conv", "separable"])
+def test_dividends_up_to_the_bound_of_float32(kind, sign, over, tmp_path):
+    """Exactly at the bound the convolution sums the dividend; one beyond, int32 does."""
+    # Three channels of 15 * 7 * 7, or of 15 * 7.
+    largest = 2205 if kind == "separable" else 315
+    threshold = sign * (2**19 - 1)
+    divisor = 2**24 - (largest + abs(threshold)) * 16 + 8 * over
+    layer = {"conv": aj.Convolutional, "separable": aj.SeparableConvolutional}[kind]
+    model = aj.Model([
+        aj.InputData(input_shape=(3, 3, 3)),
+        layer(filters=2, kernel_size=3, act_bits=1, name="a"),
+    ])  # fmt: skip
+    kernel = np.zeros(model.variables["a"]["kernel"].shape, np.int8)
+    kernel[1, 1] = 7
+    values = {"kernel": kernel, "threshold": np.int32([threshold, 300]),
+              "step": np.float32([divisor / 128, 1.0625])}  # fmt: skip
+    if kind == "separable":
+        values["pointwise"] = np.full((3, 2), 7, np.int8)
+    model = model.with_variables({"a": values})
+    assert onnx_graph.can_fold(model.programs[0]) == (not over)
+    x = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1).repeat(3, -1)
+    x = np.concatenate([x, 15 - x, np.full_like(x, 15)])
+    aj.export.to_onnx(model, tmp_path / "m.onnx")
+    potentials = x.astype(int).sum(-1) * (largest // 45)
+    expected = [
+        [fire(p, t, s, 1, 16) for t, s in zip(values["threshold"].tolist(),
+                                              values["step"].tolist(), strict=True)]
+        for p in potentials.ravel().tolist()
+    ]  # fmt: skip
+    out = run(tmp_path / "m.onnx", x)
+    np.testing.assert_array_equal(out.reshape(-1, 2), expected)
+    assert set(np.unique(out[..., 1])) == {0, 1}
+
+
 def test_what_is_in_a_file(rng, tmp_path):
     model = small_model(rng)
     aj.export.to_onnx(model, tmp_path / "a.onnx")
