@@ -82,13 +82,16 @@ def _values(settings: Any, name: str) -> tuple:
 
 
 def read_settings(
-    presets: dict[str, tuple[str, Settings]], arguments: list[str] | None = None
+    presets: dict[str, tuple[str, Settings]],
+    arguments: list[str] | None = None,
+    program: str | None = None,
 ) -> Settings:
     """Return a preset with its settings overridden; "default" if none is named.
 
     Args:
       presets: description and settings by name.
       arguments: of the command line; those of the process if None.
+      program: name that help and errors show; that of the process if None.
 
     Raises:
       ValueError: as :func:`check_settings`.
@@ -98,7 +101,7 @@ def read_settings(
         given.insert(0, "default")
     token = _reading.set(True)
     try:
-        settings = tyro.extras.overridable_config_cli(presets, args=given)
+        settings = tyro.extras.overridable_config_cli(presets, prog=program, args=given)
     finally:
         _reading.reset(token)
     return _build_again(settings)

@@ -331,9 +331,9 @@ def report(result: dict, folder: Path, console: Console) -> None:
     console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)
 
 
-def main(arguments: list[str] | None = None) -> dict:
+def main(arguments: list[str] | None = None, program: str | None = None) -> dict:
     """Run a preset, "default" if none is named, with its settings overridden."""
-    config = read_settings(PRESETS, arguments)
+    config = read_settings(PRESETS, arguments, program)
     console = Console()
     result = run(config, console)
     pictures.draw_history(result, config.folder / "training.png")

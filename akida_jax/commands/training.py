@@ -1,7 +1,5 @@
 """Train with the experiments of a checkout."""
 
-import sys
-
 TEXT = """Train a network of the zoo on labelled data: float, quantized, then the chip's integers.
 
 Example: akida-jax train smoke --output runs
@@ -33,8 +31,7 @@ def train(arguments: list[str]) -> None:
         ) from error
     if {"-h", "--help"} & set(arguments):
         print(TEXT)
-    sys.argv = ["akida-jax train", *arguments]  # the name that help and errors show
     try:
-        main()
+        main(arguments, "akida-jax train")
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on from the last epoch") from None

@@ -12,7 +12,7 @@ from akida_jax.export import onnx_graph, sizes
 from akida_jax.quant.registers import Registers
 from akida_jax.zoo.pretrained_models import pretrained_names
 from tests.export.samples import MODELS, beyond_float32, with_weights
-from tests.samples import random_inputs, small_model
+from tests.samples import random_inputs, random_variables, small_model
 
 onnx = pytest.importorskip("onnx", reason="extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -48,6 +48,18 @@ def test_pretrained_models_give_their_integers(name, rng, tmp_path):
     x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
     aj.export.to_onnx(model, tmp_path / "m.onnx")
     np.testing.assert_array_equal(run(tmp_path / "m.onnx", x), model.forward(x), strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.list())
+def test_every_architecture_gives_its_integers(name, rng, tmp_path):
+    model = zoo.blank_model(name)
+    model = model.with_variables(random_variables(rng, model))
+    x = rng.integers(0, 2**model.input_bits, (2, *model.input_shape), dtype=np.uint8)
+    aj.export.to_onnx(model, tmp_path / "m.onnx")
+    expected = model.forward(x)
+    np.testing.assert_array_equal(run(tmp_path / "m.onnx", x), expected, strict=True)
+    assert len(np.unique(expected)) > 1, "the test would not notice a constant"
 
 
 def test_any_number_of_inputs(rng, tmp_path):

@@ -85,6 +85,17 @@ def test_pretrained_models_give_their_integers(name, rng, tmp_path):
     np.testing.assert_array_equal(out, model.forward(x), strict=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["akidanet", "ecg", "yolo"])
+def test_large_architectures_give_their_integers(name, rng, tmp_path):
+    model = zoo.blank_model(name)
+    model = model.with_variables(random_variables(rng, model))
+    x = rng.integers(0, 2**model.input_bits, (2, *model.input_shape), dtype=np.uint8)
+    aj.export.to_jax(model, tmp_path / "m")
+    out = np.asarray(read(tmp_path / "m").call(x))
+    np.testing.assert_array_equal(out, model.forward(x), strict=True)
+
+
 @pytest.mark.parametrize("devices", [1, 3])
 def test_an_artefact_runs_alone_for_any_number_of_inputs(devices, rng, tmp_path, monkeypatch):
     """In a process that cannot import this package, on one device of it."""
