@@ -245,7 +245,7 @@ class EdgeLearner:
           ModelError: if the chip has no such layer.
         """
         state = self._state("cannot be attached")
-        self._check_backbone(model)
+        self.check_backbone(model)
         taught = np.asarray(state.threshold) > 0
         kernel = np.where(taught, self.weights.T, np.uint8(0)).astype(np.int8)[None, None]
         layer = FullyConnected(
@@ -258,7 +258,13 @@ class EdgeLearner:
         variables = {**model.variables, name: {"kernel": kernel}}
         return Model([*model.layers, layer], variables, registers=model.registers)
 
-    def _check_backbone(self, model: Model) -> None:
+    def check_backbone(self, model: Model) -> None:
+        """Refuse a model whose outputs cannot be what is learned from.
+
+        Raises:
+          ValueError: if its output is no map of 1-bit activations, or of another shape than
+            the samples learned so far.
+        """
         last = model.layers[-1]
         assert not isinstance(last, InputData)
         if not last.activation or last.act_bits != 1:
@@ -268,7 +274,7 @@ class EdgeLearner:
                 f"got {found}; see zoo.build('akidanet_edge')"
             )
         flat = (math.prod(model.output_shape),)
-        if self.input_shape not in (tuple(model.output_shape), flat):
+        if self.input_shape not in (None, tuple(model.output_shape), flat):
             raise ValueError(
                 f"layer {last.name!r}: its output {model.output_shape} differs from the samples "
                 f"learned, {self.input_shape}; learn from outputs of that shape, or flat ones"

@@ -1,0 +1,94 @@
+"""C code of every layer against plain Python, with `==`."""
+
+import numpy as np
+import pytest
+
+import akida_jax as aj
+from akida_jax import zoo
+from akida_jax.export.c_code.layers import pack_rows
+from akida_jax.zoo.pretrained_models import pretrained_names
+from tests.battery import BATTERY
+from tests.export.c_code.programs import SANITIZED, Program
+from tests.samples import WEIGHTS, expect, random_inputs, random_variables, small_model
+
+# By kind of weights: the ways in which a model can be written.
+WAYS = {
+    "random": {"skip_zeros": True},
+    "highest": {"skip_zeros": False},
+    "lowest": {"skip_zeros": False, "packed": False},
+}
+
+
+def assert_equal(program, name, x, expected):
+    codes, _, out = program(name, x)
+    assert not codes.any()
+    np.testing.assert_array_equal(out, expected.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("layers", BATTERY)
+def test_layer_equals_plain_python(layers, rng, tmp_path):
+    model = aj.Model(layers)
+    x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
+    models = {
+        weights: model.with_variables(random_variables(rng, model, weights)) for weights in WEIGHTS
+    }
+    program = Program(tmp_path, models, flags=["-O1"], each=WAYS)
+    for name, model in models.items():
+        expected = expect(model, x)[2]
+        assert_equal(program, name, x, expected)
+        if name == "random":
+            assert len(np.unique(expected)) > 1, "the test would not notice a constant"
+
+
+@pytest.mark.parametrize("skip_zeros", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_type_of_layer_under_sanitizers(skip_zeros, packed, rng, tmp_path):
+    model = small_model(rng)
+    x = random_inputs(rng, model.input_shape, 255)
+    options = {"skip_zeros": skip_zeros, "packed": packed}
+    program = Program(tmp_path, {"small": model}, flags=SANITIZED, **options)
+    codes, classes, out = program("small", x)
+    assert not codes.any()
+    np.testing.assert_array_equal(out, expect(model, x)[2].reshape(len(x), -1))
+    np.testing.assert_array_equal(classes, model.predict_classes(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skip_zeros", [False, True])
+def test_the_whole_battery_under_sanitizers(skip_zeros, rng, tmp_path):
+    models = {}
+    for index, parameters in enumerate(BATTERY):
+        model = aj.Model(parameters.values[0])
+        models[f"m{index}"] = model.with_variables(random_variables(rng, model))
+    program = Program(tmp_path, models, flags=SANITIZED, skip_zeros=skip_zeros)
+    for name, model in models.items():
+        x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
+        assert_equal(program, name, x, model.forward(x))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name != "akida_tiny_synthetic" else [])
+        for name in pretrained_names()
+    ],
+)
+def test_pretrained_models_equal_the_executor(name, rng, tmp_path):
+    model = zoo.pretrained(name)
+    limit = 2**model.input_bits - 1
+    x = random_inputs(rng, model.input_shape, limit)
+    program = Program(tmp_path, {"net": model}, flags=["-O2"], skip_zeros=True)
+    codes, classes, out = program("net", x)
+    assert not codes.any()
+    np.testing.assert_array_equal(out, model.forward(x).reshape(len(x), -1))
+    np.testing.assert_array_equal(classes, model.predict_classes(x))
+
+
+def test_codes_of_a_row_lie_side_by_side():
+    # Three bytes for five codes: byte f % 3, low half first, the last half empty.
+    packed = pack_rows(np.array([[1, 2, 3, 4, 5], [15, 0, 8, 7, 9]]), 4)
+    assert packed.tolist() == [0x41, 0x52, 0x03, 0x7F, 0x90, 0x08]
+    # Two bytes for nine bits: those of even places in the first.
+    bits = np.array([[1, 0, 1, 1, 0, 0, 1, 1, 1]])
+    assert pack_rows(bits, 1).tolist() == [0b11011, 0b1010]
+    assert pack_rows(np.array([[255, 0]]), 8).tolist() == [255, 0]
