@@ -1,0 +1,1 @@
+"""A trained model on a microcontroller: sizes, speed and integers of its C code."""
