@@ -61,16 +61,22 @@ def measure_sizes(folder: Path, cpu: str, *flags: str) -> dict[str, int]:
 
     Returns:
       "code": of the runtime and of the model's functions and layers; "constants": weights,
-      thresholds and steps; "ram": static memory.
+      thresholds and steps; "ram": static memory; "stack": what all functions together take, a
+      bound where none calls itself, without those of the C library.
     """
-    sizes = {"code": 0, "constants": 0, "ram": 0}
-    command = [find(f"{CROSS}gcc"), f"-mcpu={cpu}", "-mthumb", *WARNINGS, *flags]
+    sizes = {"code": 0, "constants": 0, "ram": 0, "stack": 0}
+    command = [find(f"{CROSS}gcc"), f"-mcpu={cpu}", "-mthumb", "-fstack-usage", *WARNINGS,
+               *flags]  # fmt: skip
     for source in sources(folder):
         target = folder / f"{source.stem}-{cpu}.o"
         run(*command, "-c", source, "-o", target)
         table = run(find(f"{CROSS}size"), target).splitlines()[1].split()
         text, data, bss = map(int, table[:3])
+        usage = target.with_suffix(".su")
+        lines = usage.read_text().splitlines()
+        sizes["stack"] += sum(int(line.split("\t")[1]) for line in lines)
         target.unlink()
+        usage.unlink()
         sizes["constants" if source.stem.endswith("_data") else "code"] += text + data
         sizes["ram"] += data + bss
     return sizes

@@ -16,11 +16,11 @@ DOCUMENT = ROOT / "docs" / "deploy.md"
 
 def sizes_table(rows: list[dict]) -> str:
     """Return bytes by model, processor and optimization, as Markdown."""
-    heads = ["model", "processor", "", "code", "constants", "RAM, static"]
+    heads = ["model", "processor", "", "code", "constants", "RAM, static", "stack, at most"]
     return make_table(
         heads,
         [[row["title"], row["cpu"], row["optimize"],
-          *(f"{row[key]:,}" for key in ("code", "constants", "ram"))] for row in rows],
+          *(f"{row[key]:,}" for key in ("code", "constants", "ram", "stack"))] for row in rows],
         numbers=True,
     )  # fmt: skip
 
