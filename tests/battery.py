@@ -99,3 +99,27 @@ def _dense_layers():
 
 BATTERY = [*_input_convolutions(), *_event_convolutions(), *_dense_layers()]
 """Parameters of a test of layers: every type, kernel, stride, padding, pool and width."""
+
+
+def random_model(rng):
+    """Return a model of five or six layers without weights."""
+
+    def pick(*choices):
+        return choices[rng.integers(len(choices))]
+
+    size = (int(rng.integers(7, 11)), int(rng.integers(7, 11)))
+    layers = [
+        pick(
+            aj.InputData(input_shape=(*size, 3), input_bits=pick(1, 2, 4)),
+            aj.InputConvolutional(input_shape=(*size, 3), filters=4, kernel_size=3,
+                                  stride=pick(1, 2), padding_value=pick(0, 99)),
+        )
+    ]  # fmt: skip
+    for _ in range(3):
+        widths = {"weight_bits": pick(2, 4), "act_bits": pick(1, 2, 4)}
+        type_ = pick(aj.Convolutional, aj.SeparableConvolutional)
+        layers.append(type_(filters=int(rng.integers(2, 7)), kernel_size=3, **widths,
+                            stride=pick(1, 2), pool=pick(None, "max"),
+                            pool_stride=pick(1, 2)))  # fmt: skip
+    layers.append(aj.Convolutional(filters=5, kernel_size=pick(1, 3)))
+    return aj.Model([*layers, aj.FullyConnected(units=6, activation=pick(True, False))])

@@ -10,7 +10,7 @@ import akida_jax as aj
 from akida_jax.executors import dense_potentials, event, event_potentials, run_layers
 from akida_jax.executors.half import half_potentials
 from akida_jax.executors.native import NativeNetwork, available_paths, native_fault
-from tests.battery import BATTERY
+from tests.battery import BATTERY, random_model
 from tests.samples import (
     WEIGHTS,
     assert_same,
@@ -57,7 +57,7 @@ def test_every_layer_type_runs_on_a_short_list(rng):
 )
 def test_deep_random_models_equal_plain_python(seed):
     rng = np.random.default_rng(seed)
-    model = _random_model(rng)
+    model = random_model(rng)
     model = model.with_variables(random_variables(rng, model))
     x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
     expected = expect(model, x)
@@ -65,28 +65,6 @@ def test_deep_random_models_equal_plain_python(seed):
         out = model.forward(x, executor=executor)
         assert out.dtype == (np.uint8 if model.layers[-1].activation else np.int32)
         np.testing.assert_array_equal(out, expected[2])
-
-
-def _random_model(rng):
-    def pick(*choices):
-        return choices[rng.integers(len(choices))]
-
-    size = (int(rng.integers(7, 11)), int(rng.integers(7, 11)))
-    layers = [
-        pick(
-            aj.InputData(input_shape=(*size, 3), input_bits=pick(1, 2, 4)),
-            aj.InputConvolutional(input_shape=(*size, 3), filters=4, kernel_size=3,
-                                  stride=pick(1, 2), padding_value=pick(0, 99)),
-        )
-    ]  # fmt: skip
-    for _ in range(3):
-        widths = {"weight_bits": pick(2, 4), "act_bits": pick(1, 2, 4)}
-        type_ = pick(aj.Convolutional, aj.SeparableConvolutional)
-        layers.append(type_(filters=int(rng.integers(2, 7)), kernel_size=3, **widths,
-                            stride=pick(1, 2), pool=pick(None, "max"),
-                            pool_stride=pick(1, 2)))  # fmt: skip
-    layers.append(aj.Convolutional(filters=5, kernel_size=pick(1, 3)))
-    return aj.Model([*layers, aj.FullyConnected(units=6, activation=pick(True, False))])
 
 
 def _is_overflowing(monkeypatch, layers, n_active, capacity):

@@ -4,8 +4,8 @@
     python -m experiments.deploy smoke        # a few windows, writes to --results alone
 
 Needs gcc, gcc-arm-none-eabi with newlib and qemu-system-arm; no network. Sizes are measured with
-`size` on what the cross compiler makes. Nothing is timed on a microcontroller: none was at hand,
-and an emulator's time says nothing.
+`size` on what the cross compiler makes. Speed is processor time on this machine. Nothing is timed
+on a microcontroller: none was at hand, and an emulator's time says nothing.
 """
 
 import dataclasses
@@ -90,7 +90,7 @@ def sizes_of(folder: Path, report: Any, title: str) -> list[dict[str, Any]]:
 def measure_speed(
     model: aj.Model, x: np.ndarray, chosen: np.ndarray, folder: Path, rounds: int
 ) -> list[dict[str, Any]]:
-    """Return nanoseconds per inference of every way, in turns.
+    """Return nanoseconds of processor time per inference of every way, in turns.
 
     Args:
       model: what is run.
@@ -144,9 +144,11 @@ def emulate(model: aj.Model, x: np.ndarray, folder: Path) -> list[dict[str, Any]
     for cpu in EMULATED:
         firmware = builds.build_firmware(export, folder / f"{cpu}.elf", cpu, "inputs", "-Os")
         found = builds.read_outputs(builds.emulate(firmware, cpu))
-        np.testing.assert_array_equal(found, model.forward(x).reshape(len(x), -1))
+        expected = model.forward(x).reshape(len(x), -1)
+        np.testing.assert_array_equal(found, expected)
+        different = int((found != expected).sum())
         rows.append({"cpu": cpu, "board": builds.BOARDS[cpu], "windows": len(x),
-                     "values": found.size})  # fmt: skip
+                     "values": found.size, "different": different})  # fmt: skip
     return rows
 
 

@@ -50,8 +50,8 @@ def zeros_table(zeros: dict[str, float]) -> str:
 
 def emulated_table(rows: list[dict]) -> str:
     """Return what QEMU ran, as Markdown."""
-    body = [[row["cpu"], row["board"], f"{row['windows']:,}", f"{row['values']:,}", "0"]
-            for row in rows]  # fmt: skip
+    body = [[row["cpu"], row["board"], f"{row['windows']:,}", f"{row['values']:,}",
+             str(row["different"])] for row in rows]  # fmt: skip
     heads = ["processor", "board of QEMU", "windows", "potentials", "that differ"]
     return make_table(heads, body, numbers=True)
 

@@ -57,7 +57,7 @@ def _listed(target: Path) -> set[str]:
         return set()
 
 
-def write_folder(target: Path, files: Mapping[str, str]) -> None:
+def write_folder(target: Path, files: Mapping[str, str]) -> tuple[str, ...]:
     """Write all files into a folder beside the target, then give it the target's name.
 
     An earlier export is moved aside first, and put back if anything fails.
@@ -65,6 +65,9 @@ def write_folder(target: Path, files: Mapping[str, str]) -> None:
     Args:
       target: as `check_folder` returns it.
       files: texts by name; ``export.json``, which lists them, is added.
+
+    Returns:
+      The names of all files.
     """
     target = target.absolute()
     manifest = {"format": FORMAT, "files": sorted(files)}
@@ -85,3 +88,4 @@ def write_folder(target: Path, files: Mapping[str, str]) -> None:
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return tuple(sorted(contents))

@@ -94,8 +94,7 @@ def to_c(
     report = _report(parts, target)
     _check_limits(parts, report, ram_limit, flash_limit)
     files = _render(parts, report, *_sample(parts, learner, sample))
-    write_folder(target, files)
-    return dataclasses.replace(report, files=tuple(sorted(files)))
+    return dataclasses.replace(report, files=write_folder(target, files))
 
 
 def _make_parts(

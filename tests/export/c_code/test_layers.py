@@ -7,7 +7,7 @@ import akida_jax as aj
 from akida_jax import zoo
 from akida_jax.export.c_code.layers import pack_rows
 from akida_jax.zoo.pretrained_models import pretrained_names
-from tests.battery import BATTERY
+from tests.battery import BATTERY, random_model
 from tests.export.c_code.programs import SANITIZED, Program
 from tests.samples import WEIGHTS, expect, random_inputs, random_variables, small_model
 
@@ -82,6 +82,18 @@ def test_pretrained_models_equal_the_executor(name, rng, tmp_path):
     assert not codes.any()
     np.testing.assert_array_equal(out, model.forward(x).reshape(len(x), -1))
     np.testing.assert_array_equal(classes, model.predict_classes(x))
+
+
+@pytest.mark.slow
+def test_deep_random_models_equal_plain_python(rng, tmp_path):
+    models = {}
+    for index in range(12):
+        model = random_model(rng)
+        models[f"m{index}"] = model.with_variables(random_variables(rng, model))
+    program = Program(tmp_path, models, flags=SANITIZED, skip_zeros=True)
+    for name, model in models.items():
+        x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
+        assert_equal(program, name, x, expect(model, x)[2])
 
 
 def test_codes_of_a_row_lie_side_by_side():
