@@ -49,7 +49,7 @@ def _check_replaceable(target: Path) -> None:
 def _listed(target: Path) -> set[str]:
     """Return the files that an earlier export wrote here; none if there is no such export."""
     try:
-        manifest = json.loads((target / MANIFEST).read_text())
+        manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             return set()
         return {MANIFEST, *map(str, manifest["files"])}
@@ -77,7 +77,7 @@ def write_folder(target: Path, files: Mapping[str, str]) -> tuple[str, ...]:
     try:
         new.mkdir()
         for name, text in contents.items():
-            (new / name).write_text(text)
+            (new / name).write_text(text, encoding="utf-8", newline="\n")
         if target.exists():
             os.rename(target, old)
         try:

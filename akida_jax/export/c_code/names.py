@@ -10,9 +10,9 @@ mutable namespace new nullptr operator private protected public template this th
 typename using virtual wchar_t
 """
 _TAKEN = """
-main akida akida_config akida_learning akida_runtime assert complex ctype errno fenv inttypes iso646
-limits locale math setjmp signal stdarg stdbool stddef stdint stdio stdlib string tgmath time wchar
-wctype
+main akida akida_config akida_learning akida_runtime assert complex ctype errno features fenv
+inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint
+stdio stdlib stdnoreturn string tgmath threads time uchar unistd wchar wctype
 """
 """Files of an export, and headers of the standard library that its own would hide."""
 _LONGEST = 63

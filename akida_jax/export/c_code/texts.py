@@ -19,21 +19,16 @@ _WIDTH = 96
 
 def template(name: str) -> str:
     """Return the text of a file in ``template/``."""
-    return (_TEMPLATES / name).read_text()
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def fill(name: str, values: Mapping[str, str]) -> str:
-    """Return a template with ``@key@`` replaced by each value, those in values too.
+    """Return a template with each ``@key@`` replaced by its value.
 
     Raises:
       KeyError: if the template asks for a value that is not given.
     """
-    text = template(name)
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", value)
-    if unknown := re.search(r"@(\w+)@", text):
-        raise KeyError(f"{name} asks for {unknown[1]!r}")
-    return text
+    return re.sub(r"@(\w+)@", lambda found: values[found[1]], template(name))
 
 
 def version() -> str:
@@ -67,10 +62,9 @@ def layer_entries(layers: Sequence[LayerTables], name: str) -> str:
 
 
 def _comment(layer: LayerTables) -> str:
-    """Return what a layer is; a name cannot end the comment."""
+    """Return what a layer is; its name becomes such that it cannot end the comment."""
     shape = "x".join(map(str, layer.out_shape))
-    shown = layer.name.encode("ascii", "replace").decode().replace("*/", "* /")
-    return f"{' '.join(shown.split())}: {layer.kind}, {shape}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', layer.name)}: {layer.kind}, {shape}"
 
 
 def memory_fields(buffers: Sequence[Buffer]) -> str:

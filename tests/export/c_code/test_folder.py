@@ -90,10 +90,10 @@ def test_a_failure_leaves_the_earlier_export(fails, model, tmp_path, monkeypatch
     before = contents(target)
     honest = {"write": Path.write_text, "rename": os.rename}[fails]
 
-    def broken(path, *rest):
+    def broken(path, *rest, **options):
         if Path(path).name in ("README.md", "new"):
             raise OSError("no space left")
-        return honest(path, *rest)
+        return honest(path, *rest, **options)
 
     if fails == "write":
         monkeypatch.setattr(Path, "write_text", broken)

@@ -1,5 +1,8 @@
 """C code of every layer against plain Python, with `==`."""
 
+import ctypes
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,8 @@ from akida_jax import zoo
 from akida_jax.export.c_code.layers import pack_rows
 from akida_jax.zoo.pretrained_models import pretrained_names
 from tests.battery import BATTERY, random_model
-from tests.export.c_code.programs import SANITIZED, Program
+from tests.export.c_code.programs import SANITIZED, STRICT, Program, compiler
+from tests.learning.samples import backbone, images, make
 from tests.samples import WEIGHTS, expect, random_inputs, random_variables, small_model
 
 # By kind of weights: the ways in which a model can be written.
@@ -94,6 +98,57 @@ def test_deep_random_models_equal_plain_python(rng, tmp_path):
     for name, model in models.items():
         x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
         assert_equal(program, name, x, expect(model, x)[2])
+
+
+def test_a_one_bit_layer_that_was_learned(rng, tmp_path):
+    model, learner = backbone(), make()
+    x = images(rng, 9)
+    learner.fit(model.forward(x[:6]), np.arange(6) % 3)
+    attached = learner.attach(model)
+    program = Program(tmp_path, {"net": attached}, flags=SANITIZED, skip_zeros=True)
+    codes, classes, out = program("net", x)
+    assert not codes.any()
+    np.testing.assert_array_equal(out, learner.predict(model.forward(x)))
+    np.testing.assert_array_equal(classes, attached.predict_classes(x))
+
+
+def test_names_of_layers_may_hold_anything(rng, tmp_path):
+    names = ['*/ #error "é" \\', "@name@ @x@", "??/"]
+    convolutions = [aj.Convolutional(filters=2, kernel_size=1, name=name) for name in names]
+    model = aj.Model([aj.InputData(input_shape=(4, 4, 2), name="in"), *convolutions])
+    model = model.with_variables(random_variables(rng, model))
+    x = random_inputs(rng, model.input_shape, 15)
+    program = Program(tmp_path, {"net": model}, flags=["-O1"])
+    assert_equal(program, "net", x, model.forward(x))
+
+
+def test_the_largest_logit_is_that_of_single_precision(rng, tmp_path):
+    """Pairs whose quotients are the same, or nearly, before and after rounding."""
+    model = aj.Model([aj.InputData(input_shape=(1, 1, 2)),
+                      aj.FullyConnected(units=2, activation=False)])  # fmt: skip
+    aj.export.to_c(model, tmp_path / "net", name="net")
+    library = tmp_path / "net.so"
+    source = tmp_path / "net" / "akida_runtime.c"
+    subprocess.run([compiler("gcc"), *STRICT, "-O1", "-shared", "-fPIC", source, "-o", library],
+                   check=True)  # fmt: skip
+    largest = ctypes.CDLL(library).net_akida_largest
+    n = 20_000
+    steps = rng.integers(1, 2 ** rng.integers(1, 25, (n, 2)))
+    above = np.empty((n, 2), np.int64)
+    above[:, 0] = rng.integers(-(2**30), 2**30, n) >> rng.integers(0, 31, n)
+    near = np.round(above[:, 0] * (steps[:, 1] / steps[:, 0])) + rng.integers(-1, 2, n)
+    above[:, 1] = np.clip(near, -(2**30), 2**30)
+    thresholds = rng.integers(-(2**19), 2**19, (n, 2))
+    potentials = (above + thresholds).astype(np.int32)
+    thresholds, steps = thresholds.astype(np.int32), steps.astype(np.uint32)
+    logits = (potentials - thresholds).astype(np.float32) / steps.astype(np.float32)
+    pairs = zip(potentials, thresholds, steps, strict=True)
+    found = [largest(*(row.ctypes.data_as(ctypes.c_void_p) for row in pair), 2) for pair in pairs]
+    np.testing.assert_array_equal(found, logits.argmax(1))
+    exact = above[:, 1] * steps[:, 0].astype(object) > above[:, 0] * steps[:, 1].astype(object)
+    equal = logits[:, 0] == logits[:, 1]
+    assert (exact & equal).sum() > 100, "no pair is told apart by rounding alone"
+    assert (~equal).sum() > 1000
 
 
 def test_codes_of_a_row_lie_side_by_side():

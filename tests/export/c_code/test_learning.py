@@ -9,7 +9,7 @@ import akida_jax as aj
 from tests.export.c_code.programs import SANITIZED, STRICT, compiler
 from tests.learning.samples import backbone, images, make
 
-NONE_LEARNS, BAD_INPUT, BAD_LABEL, NO_SPIKES, NO_ROOM = -1, -2, -3, -4, -5
+BAD_INPUT, BAD_LABEL, NO_SPIKES, NO_ROOM = -2, -3, -4, -5
 
 # Each command is two int32, what and an argument, and an input; the answer is an int32, the output,
 # its class and the state.
@@ -111,10 +111,14 @@ SETTINGS = {
     "slow": {"initial_plasticity": 0.37, "plasticity_decay": 0.1, "seed": 2**32 - 1},
     "all weights": {"num_weights": 60},
 }
+_SLOW = ("a neuron per class", "slow", "all weights")
 
 
 @pytest.mark.filterwarnings("ignore:num_weights 60 is more than half")
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in SETTINGS],
+)
 def test_the_state_after_every_sample_is_the_same(name, rng, tmp_path):
     model, learner = backbone(), make(**SETTINGS[name])
     device = Device(tmp_path, model, learner, extra_classes=1)
@@ -239,6 +243,7 @@ def test_a_learner_that_does_not_fit_is_refused(rng, tmp_path):
     refused(backbone(act_bits=2), learner, "layer 'spikes': the learned layer needs 1-bit")
     refused(backbone(activation=False), learner, "got potentials")
     refused(model, make(num_weights=61), "num_weights 61 exceeds the 60 inputs")
+    learner = make(num_weights=10)
     learner.fit(np.ones((1, 30), np.uint8), 0)
     refused(model, learner, "differs from the samples learned")
     refused(model, make(), "extra_classes must be a whole number from 0, got -1", extra_classes=-1)

@@ -58,7 +58,7 @@ def test_the_header_says_the_same(model, tmp_path):
 def test_a_learner_takes_memory(tmp_path):
     report = aj.export.to_c(backbone(), tmp_path / "a", learner=make(), extra_classes=1)
     # Two numbers, 8 neurons of 12 bytes and two words of weights, 4 sets of two words.
-    assert report.buffers["learned"] == 8 + 8 * (12 + 8) + 4 * 8
+    assert report.buffers["learner"] == 8 + 8 * (12 + 8) + 4 * 8
     assert report.learning_flash_bytes == 0
     assert report.buffers["levels_0"] == 60  # the last layer's levels stay
     header = (tmp_path / "a" / "model.h").read_text()
@@ -88,8 +88,17 @@ def test_limits_are_refused_with_layer_and_value(model, tmp_path):
 
 def test_a_learner_may_be_what_takes_most(tmp_path):
     learner = make(num_classes=50)
-    with pytest.raises(aj.ModelError, match=r"layer 'learned': the static memory takes 2,\d+ "):
+    with pytest.raises(aj.ModelError, match=r"layer 'learner': the static memory takes 2,\d+ "):
         aj.export.to_c(backbone(), tmp_path / "a", learner=learner, ram_limit=1000)
+
+
+def test_a_learned_layer_is_a_layer_like_others(rng, tmp_path):
+    learner = make()
+    learner.fit(np.ones((1, 60), np.uint8), 0)
+    model = learner.attach(backbone())
+    with pytest.raises(aj.ModelError, match=r"layer 'learned'.*this layer's, 108;"):
+        # 60 rows of six bits, a byte each, thresholds and steps of six neurons.
+        aj.export.to_c(model, tmp_path / "a", flash_limit=100)
 
 
 def test_the_bound_of_a_convolution(rng):
