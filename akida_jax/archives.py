@@ -7,12 +7,10 @@ anything of that size is allocated; a file appears under its name only when it i
 import contextlib
 import json
 import math
-import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +21,7 @@ from akida_jax.containers import (
     pack_members,
     unpack_members,
 )
+from akida_jax.writing import replace_file
 
 MOST_UNPACKED_BYTES = 2**26
 """Of all arrays in memory: a byte for a weight, four for a threshold, a step or a count. As many
@@ -45,21 +44,6 @@ class ArchiveError(ValueError):
     """A file that does not hold what it should; the message says what is wrong with it."""
 
 
-def check_target(path: str | os.PathLike) -> Path:
-    """Return the path of a file that is to be written.
-
-    Raises:
-      FileNotFoundError: if its folder does not exist.
-      IsADirectoryError: if the name is that of a folder.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} does not exist; create it first")
-    return target
-
-
 def write_archive(
     target: Path, member: str, description: Mapping[str, Any], arrays: Mapping[str, bytes]
 ) -> None:
@@ -79,31 +63,6 @@ def write_archive(
     content = pack_members({member: text, **arrays})
     with replace_file(target) as stream:
         stream.write(content)
-
-
-@contextlib.contextmanager
-def replace_file(target: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing under a temporary name; rename it when all is written.
-
-    On any error the file that was there stays as it was.
-    """
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from akida_jax.archives import (
     ArchiveError,
     check_fields,
     check_members,
-    check_target,
     check_unpacked,
     open_archive,
     pack,
@@ -37,6 +36,7 @@ from akida_jax.model import Model
 from akida_jax.quant.architecture import Shape
 from akida_jax.quant.registers import Registers
 from akida_jax.variables import LayerVariables, raw_steps
+from akida_jax.writing import check_target
 
 FORMAT = "akida-jax model"
 VERSION = 2

@@ -15,7 +15,6 @@ import functools
 import hashlib
 import importlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.console import Console
 
 import akida_jax as aj
 from akida_jax import mapping, zoo
+from akida_jax.writing import replace_file
 from akida_jax.zoo.datasets import Examples, fingerprint
 from akida_jax.zoo.datasets.ecg import load_ecg
 from akida_jax.zoo.datasets.event_sets import find_place
@@ -403,7 +403,8 @@ def publish(config: Config) -> dict:
             f"cannot publish: all models together would take {total:,} bytes, the limit is "
             f"{LIMIT_BYTES:,}; publish a smaller one or remove another"
         )
-    _write_bytes(config.folder / f"{config.name}.akj", content)
+    with replace_file(config.folder / f"{config.name}.akj") as stream:
+        stream.write(content)
     write_text(config.folder / f"{config.name}.json", text)
     return json.loads(text)
 
@@ -417,12 +418,6 @@ def model_costs_again(folder: Path) -> list[str]:
         card["cost"] = modelled_costs(aj.load(folder / f"{name}.akj"), card["sparsity"])
         write_text(path, json.dumps(card, indent=1) + "\n")
     return names
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from akida_jax import mapping, zoo
-from akida_jax.archives import check_target, replace_file
 from akida_jax.commands.tables import show
 from akida_jax.files import load
+from akida_jax.writing import check_target, replace_file
 from akida_jax.zoo.parameters import count_parameters
 from akida_jax.zoo.pretrained_models import model_card, pretrained_bytes, pretrained_names
 

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from akida_jax.archives import check_target, replace_file
 from akida_jax.commands.inputs import read_inputs
 from akida_jax.files import load
 from akida_jax.model import Model
+from akida_jax.writing import check_target, replace_file
 
 Form = Literal["classes", "logits", "integers"]
 

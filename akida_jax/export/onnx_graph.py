@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from akida_jax.archives import check_target, replace_file
 from akida_jax.export.sizes import check_size
 from akida_jax.model import Model
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.activations import activation_limit
 from akida_jax.quant.architecture import Conv, Shape
 from akida_jax.quant.operations import EXACT_FLOAT32, same_padding
+from akida_jax.writing import check_target, replace_file
 
 OPSET = 17
 """Version of ONNX's operators; 2022, read by every newer program."""

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 
-from akida_jax.archives import check_target, replace_file
 from akida_jax.executors import run_layers
 from akida_jax.executors.half import half_potentials
 from akida_jax.export.sizes import check_size
@@ -26,6 +25,7 @@ from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.architecture import Conv, Kernels
 from akida_jax.quant.operations import FEW_POSITIONS, gather_patches, pad_spatial
 from akida_jax.quant.potentials import exact_potentials, pool_potentials
+from akida_jax.writing import check_target, replace_file
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 """For which an artefact can be made. Tried are CPUs; what holds of the others is derived."""

@@ -18,7 +18,6 @@ from akida_jax.archives import (
     ArchiveError,
     check_fields,
     check_members,
-    check_target,
     check_unpacked,
     open_archive,
     pack,
@@ -39,6 +38,7 @@ from akida_jax.learning.states import (
     to_fixed_point,
 )
 from akida_jax.quant.architecture import Shape
+from akida_jax.writing import check_target
 
 FORMAT = "akida-jax learner"
 VERSION = 2

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.files import temporary_name
+from akida_jax.writing import replace_file
 
 COLOURS = {"akida_tiny": "#1b7837", "akida_small": "#762a83"}
 LABELS = {"akida_tiny": "Akida Tiny", "akida_small": "Akida Small", "akidanet": "AkidaNet",
@@ -26,9 +26,8 @@ _ON, _OFF = np.array([0.84, 0.19, 0.15]), np.array([0.13, 0.40, 0.67])
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG under a temporary name and rename it; close the figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    figure.savefig(temporary, dpi=130, bbox_inches="tight", format="png")
-    temporary.replace(path)
+    with replace_file(path) as stream:
+        figure.savefig(stream, dpi=130, bbox_inches="tight", format="png")
     plt.close(figure)
 
 

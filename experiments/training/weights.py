@@ -1,6 +1,5 @@
 """Weights of a Flax network in a file: arrays by path, readable without Flax."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from akida_jax import quant
-from experiments.records.files import temporary_name
+from akida_jax.writing import replace_file
 from experiments.training.checkpoints import leaf_name
 
 
@@ -18,11 +17,9 @@ def save_weights(network: quant.Sequential, path: Path) -> None:
     """Write all parameters and statistics as ``.npz``, under a temporary name first."""
     leaves = jax.tree.leaves_with_path(nnx.state(network))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
     arrays: dict[str, Any] = {leaf_name(place): np.asarray(leaf) for place, leaf in leaves}
-    with temporary.open("wb") as stream:
+    with replace_file(path) as stream:
         np.savez(stream, **arrays)
-    os.replace(temporary, path)
 
 
 def load_weights(network: quant.Sequential, path: Path) -> quant.Sequential:
