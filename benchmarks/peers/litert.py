@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks.peers.steps import LEVELS, Peer, Step
+from benchmarks.peers.steps import LEVELS, Peer, Step, whole_bias
 
 _Operator = schema.BuiltinOperator
 _Options = schema.BuiltinOptions
@@ -27,7 +27,7 @@ _VERSIONS = {
 
 def make_call(peer: Peer, x: np.ndarray, *, threads: int) -> Callable[[], np.ndarray]:
     """Return a call that runs the network on levels (n, h, w, c) and returns logits."""
-    interpreter = Interpreter(model_content=_File(peer, len(x)).content(), num_threads=threads)
+    interpreter = Interpreter(model_content=make_file(peer, len(x)), num_threads=threads)
     interpreter.allocate_tensors()
     given = (x.astype(np.int16) - 128).astype(np.int8)
     source = interpreter.get_input_details()[0]["index"]
@@ -40,6 +40,11 @@ def make_call(peer: Peer, x: np.ndarray, *, threads: int) -> Callable[[], np.nda
         return (interpreter.get_tensor(output["index"]).astype(np.float32) - zero) * scale
 
     return call
+
+
+def make_file(peer: Peer, batch: int) -> bytes:
+    """Return the network as the content of a .tflite file, for so many inputs."""
+    return _File(peer, batch).content()
 
 
 class _File:
@@ -77,7 +82,8 @@ class _File:
         if step.kind == "dense":
             options = schema.FullyConnectedOptionsT()
             flat = self._reshape(value, (shape[0], int(np.prod(shape[1:]))))
-            return self._linear(step, flat, (shape[0], step.kernel.shape[1]), step.kernel.T,
+            kernel = step.kernel.transpose(3, 0, 1, 2).reshape(step.kernel.shape[3], -1)
+            return self._linear(step, flat, (shape[0], len(kernel)), kernel,
                                 _Operator.FULLY_CONNECTED, _Options.FullyConnectedOptions,
                                 options)  # fmt: skip
         # SAME of these programs is the same rule.
@@ -124,8 +130,7 @@ class _File:
             axis=kernel.ndim - 1 if channels_last else 0,
         )  # fmt: skip
         sums = step.scale.astype(np.float64) * in_scale
-        limit = 2**31 - 1
-        bias = np.clip(np.rint(step.bias / sums), -limit, limit).astype(np.int32)
+        bias = whole_bias(step, sums)
         biases = self._tensor(
             bias.shape, data=bias, kind=schema.TensorType.INT32, scale=sums, zero=0
         )

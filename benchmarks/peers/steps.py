@@ -31,7 +31,7 @@ class Step:
 
     Attributes:
       kind: what is computed of the input.
-      kernel: int8, HWIO; (kh, kw, 1, c) if depthwise, (inputs, units) if dense.
+      kernel: int8, HWIO; (kh, kw, 1, c) if depthwise, (h, w, c, units) if dense.
       scale: float32 of each output, multiplies the integer sum.
       bias: float32 of each output, added behind.
       stride: of the convolution.
@@ -89,6 +89,12 @@ def make_peer(model: aj.Model, x: np.ndarray) -> Peer:
     return Peer(steps=tuple(steps), input_shape=model.input_shape, zero=zero)
 
 
+def whole_bias(step: Step, scale: np.ndarray) -> np.ndarray:
+    """Return the bias of a step as int32 in units of ``scale``, that of its 8-bit sums."""
+    limit = 2**31 - 1
+    return np.clip(np.rint(step.bias / scale.astype(np.float64)), -limit, limit).astype(np.int32)
+
+
 def _steps(program: aj.model.LayerProgram, levels: np.ndarray, last: np.ndarray) -> list[Step]:
     spec = program.spec
     kernels = {name: np.asarray(kernel) for name, kernel in program.kernels.items()}
@@ -97,12 +103,11 @@ def _steps(program: aj.model.LayerProgram, levels: np.ndarray, last: np.ndarray)
         divisor = divisor * 2.0 ** (4 - spec.act_bits)
         low, high = 0.0, float(activation_limit(spec.act_bits))
     else:
-        logits = (last - np.asarray(program.threshold)) / divisor
-        low, high = float(logits.min()), float(logits.max())
+        low, high = _reach((last - np.asarray(program.threshold)) / divisor)
     scale = (1 / divisor).astype(np.float32)
     bias = (-np.asarray(program.threshold) / divisor).astype(np.float32)
     if not isinstance(spec, Conv):
-        kernel = kernels["kernel"].reshape(-1, spec.neurons)
+        kernel = kernels["kernel"].reshape(*program.in_shape, spec.neurons)
         return [Step(kind="dense", kernel=kernel, scale=scale, bias=bias, low=low, high=high)]
     pads = _pads(program.in_shape, (spec.kernel_size,) * 2, (spec.stride,) * 2, spec.padding)
     common: dict = {"low": low, "high": high, "bias": bias}
@@ -113,19 +118,27 @@ def _steps(program: aj.model.LayerProgram, levels: np.ndarray, last: np.ndarray)
     elif spec.pool == "global_average":
         scale = scale * spec.pooled(program.in_shape)
         sums = np.asarray(spec.linear(jnp.asarray(levels), program.float_kernels()))
-        common |= {"pool": "mean", "inner": float(np.abs(sums * scale + bias).max())}
+        common |= {"pool": "mean", "inner": _reach(np.abs(sums * scale + bias))[1]}
     if spec.kind != "separable":
         return [Step(kind="conv", kernel=kernels["kernel"], scale=scale, stride=spec.stride,
                      pads=pads, **common)]  # fmt: skip
     between = convolve_depthwise(jnp.asarray(levels), program.float_kernels()["kernel"],
                                  stride=spec.stride)  # fmt: skip
-    reach = float(jnp.abs(between).max())
+    reach = _reach(np.abs(between))[1]
     ones = np.ones(kernels["kernel"].shape[3], np.float32)
     return [
         Step(kind="depthwise", kernel=kernels["kernel"], scale=ones, bias=0 * ones,
              stride=spec.stride, pads=pads, low=-reach, high=reach),
         Step(kind="conv", kernel=kernels["pointwise"][None, None], scale=scale, **common),
     ]  # fmt: skip
+
+
+def _reach(values: np.ndarray) -> tuple[float, float]:
+    """Return a range that holds values and 0, is not empty and begins below 0: no clipping."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    if low == high:
+        high = 1.0
+    return min(low, -(high - low) / LEVELS), high
 
 
 def _pads(

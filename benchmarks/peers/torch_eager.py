@@ -32,16 +32,15 @@ class _Layer(nn.Module):
     def __init__(self, step: Step):
         super().__init__()
         self.step = step
-        kernel = step.kernel * step.scale
+        kernel = (step.kernel * step.scale).transpose(3, 2, 0, 1)
+        outputs, inputs, *size = kernel.shape
         self.linear: nn.Module
         if step.kind == "dense":
-            self.linear = nn.Linear(*kernel.shape)
-            kernel = kernel.T
+            kernel = kernel.reshape(outputs, -1)
+            self.linear = nn.Linear(kernel.shape[1], outputs)
         else:
-            kh, kw, inputs, outputs = kernel.shape
             groups = outputs if step.kind == "depthwise" else 1
-            self.linear = nn.Conv2d(inputs * groups, outputs, (kh, kw), step.stride, groups=groups)
-            kernel = kernel.transpose(3, 2, 0, 1)
+            self.linear = nn.Conv2d(inputs * groups, outputs, size, step.stride, groups=groups)
         self.linear.weight = nn.Parameter(torch.tensor(kernel.astype(np.float32)))
         self.linear.bias = nn.Parameter(torch.tensor(step.bias))
 
