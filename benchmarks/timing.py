@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.peers import packages_of
 from experiments.records.files import write_text
 from experiments.records.provenance import describe_machine
 
@@ -87,8 +88,12 @@ def check_integers(results: Mapping[str, Any], expected: np.ndarray) -> None:
 
 
 def write_result(name: str, rows: list[dict]) -> Path:
-    """Write rows with what is needed to cite them; return the path of the JSON."""
+    """Write rows with what is needed to cite them; return the path of the JSON.
+
+    Versions are also those of the other programs that ran: a ``variants`` or ``way`` of a row.
+    """
     path = RESULTS / f"{name}.json"
-    content = {"benchmark": name, **describe_machine(), "rows": rows}
+    ways = {way for row in rows for way in (*row.get("variants", ()), row.get("way", ""))}
+    content = {"benchmark": name, **describe_machine(also=packages_of(ways)), "rows": rows}
     write_text(path, json.dumps(content, indent=1) + "\n")
     return path

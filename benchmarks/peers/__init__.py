@@ -2,7 +2,7 @@
 
 import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -10,6 +10,8 @@ import akida_jax as aj
 
 _MODULES = {"onnx_runtime": ("onnx", "onnxruntime"), "litert": ("ai_edge_litert",),
             "torch": ("torch",)}  # fmt: skip
+_PACKAGES = {"ONNX Runtime": ("onnx", "onnxruntime"), "LiteRT": ("ai-edge-litert",),
+             "PyTorch": ("torch",), "torch.compile": ("torch",)}  # fmt: skip
 
 
 def is_installed(name: str) -> bool:
@@ -18,6 +20,13 @@ def is_installed(name: str) -> bool:
     if not found:
         warnings.warn(f"not installed: {name} (akida-jax[peers])", stacklevel=3)
     return found
+
+
+def packages_of(ways: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages, as pip calls them, of the other programs among named ways."""
+    found = {package for way in ways for program, packages in _PACKAGES.items()
+             if way.startswith(program) for package in packages}  # fmt: skip
+    return tuple(sorted(found))
 
 
 def find_peers(

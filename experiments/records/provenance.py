@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -12,15 +13,19 @@ import jax
 _PACKAGES = ("akida-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def describe_machine() -> dict:
-    """Return date, versions, commit and device for a result's JSON."""
+def describe_machine(also: Iterable[str] = ()) -> dict:
+    """Return date, versions, commit and device for a result's JSON.
+
+    Args:
+      also: further packages whose versions matter.
+    """
     device = jax.devices()[0]
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            **{name: importlib.metadata.version(name) for name in (*_PACKAGES, *also)},
         },
         "device": {
             "platform": device.platform,

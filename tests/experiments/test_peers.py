@@ -1,9 +1,14 @@
 """The networks that other programs run are those of this project, in 8 bits where they say so."""
 
+import importlib.metadata
+import json
+
 import numpy as np
 import pytest
 
 import akida_jax as aj
+from benchmarks import timing
+from benchmarks.peers import packages_of
 from benchmarks.peers.steps import LEVELS, make_peer
 from tests.samples import random_inputs, random_variables
 
@@ -125,3 +130,16 @@ def test_a_range_is_never_empty(value):
     assert steps[1].inner > 0
     assert steps[-1].low < 0  # not to be clipped
     assert steps[-1].high == (value or 1)
+
+
+def test_the_programs_that_ran_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
+    assert packages_of(["native", "dense, one core"]) == ()
+    ways = ["LiteRT int8", "PyTorch float32", "torch.compile float32", "ONNX Runtime int8"]
+    assert packages_of(ways) == ("ai-edge-litert", "onnx", "onnxruntime", "torch")
+    own = json.loads(timing.write_result("own", [{"variants": {"native": {}}}]).read_text())
+    assert not {"onnxruntime", "torch", "ai-edge-litert"} & own["versions"].keys()
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"version of {name}")
+    for row in ({"variants": {"torch.compile": {}}}, {"way": "PyTorch"}):
+        written = json.loads(timing.write_result("peers", [row]).read_text())
+        assert written["versions"]["torch"] == "version of torch"
