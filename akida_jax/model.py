@@ -20,6 +20,8 @@ from akida_jax.executors import (
     run_layers,
 )
 from akida_jax.executors.batches import (
+    device_count,
+    filled_size,
     gains_by_splitting,
     jit_on_all_cores,
     piece_size,
@@ -320,14 +322,24 @@ class Model:
         name = choose_executor(executor)
         if name == "native":
             return np.asarray(self._native(self._check_input(x)))
-        potentials = EXECUTORS[name]
-        pieces = []
-        for piece, count in self._pieces(x):
-            split = potentials is dense_potentials and gains_by_splitting(self.programs, len(piece))
-            run = _run_split() if split else _run
-            given = spread(piece) if potentials is dense_potentials else piece
-            pieces.append(np.asarray(run(self.programs, given, potentials))[:count])
+        if name == "dense":
+            return self._dense(x)
+        pieces = [
+            np.asarray(_run(self.programs, piece, EXECUTORS[name]))[:count]
+            for piece, count in self._pieces(x)
+        ]
         return np.concatenate(pieces)
+
+    def _dense(self, x: Inputs) -> np.ndarray:
+        """Run on all devices."""
+        devices = device_count()
+        result = []
+        for piece, count in self._pieces(x, devices=devices):
+            split = gains_by_splitting(self.programs, -(-len(piece) // devices))
+            run = _run_split() if split else _run
+            potentials = run(self.programs, spread(piece), dense_potentials)
+            result.append(np.asarray(potentials)[:count])
+        return np.concatenate(result)
 
     def __getstate__(self) -> dict:
         """Leave out what was compiled; a copy compiles anew."""
@@ -337,16 +349,13 @@ class Model:
     def _native(self) -> NativeNetwork:
         return NativeNetwork(self.programs)
 
-    def _pieces(self, x: Inputs) -> Iterator[tuple[np.ndarray, int]]:
+    def _pieces(self, x: Inputs, *, devices: int = 1) -> Iterator[tuple[np.ndarray, int]]:
         """Yield batches of few distinct sizes, filled up with zeros, and their counts."""
         x = self._check_input(x)
-        most = piece_size(self.programs)
+        most = piece_size(self.programs) * devices
         for start in range(0, max(len(x), 1), most):
             piece = x[start : start + most]
-            size = min(most, 1 << max(len(piece) - 1, 0).bit_length())
-            if size > most // 2:  # a number that all devices share evenly
-                size = most
-            filled = np.zeros((size, *x.shape[1:]), x.dtype)
+            filled = np.zeros((filled_size(len(piece), devices), *x.shape[1:]), x.dtype)
             filled[: len(piece)] = piece
             yield filled, len(piece)
 

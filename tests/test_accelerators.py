@@ -7,7 +7,7 @@ import pytest
 import akida_jax as aj
 from akida_jax import zoo
 from akida_jax.executors import batches, dense, dense_potentials
-from akida_jax.executors.half import EXACT_FLOAT16, half_potentials
+from akida_jax.executors.half import EXACT_FLOAT16, half_potentials, patch_bytes
 from tests.samples import execute, expect, random_inputs, random_variables, small_model
 
 
@@ -50,6 +50,29 @@ def test_off_the_cpu_products_are_of_float16(monkeypatch, rng):
     )
     assert len(used) == len(model.programs)
     assert batches.piece_size(model.programs) == batches.ACCELERATOR_PIECE
+
+
+def test_a_piece_on_an_accelerator_holds_the_patches_of_its_convolutions(monkeypatch):
+    model = aj.Model([
+        aj.InputConvolutional(input_shape=(224, 224, 3), filters=8, kernel_size=7, stride=2,
+                              name="eye"),
+        aj.Convolutional(filters=16, kernel_size=3, stride=2, name="strided"),
+        aj.SeparableConvolutional(filters=24, kernel_size=3, name="separable"),
+        aj.Convolutional(filters=8, kernel_size=1, name="pointwise"),
+        aj.FullyConnected(units=10, activation=False, name="last"),
+    ])  # fmt: skip
+    found = [patch_bytes(program) for program in model.programs]
+    # Two bytes for each place, tap and channel.
+    assert found == [112 * 112 * 49 * 3 * 2, 56 * 56 * 9 * 8 * 2, 0, 56 * 56 * 24 * 2, 0]
+    # 3,687,936 bytes where the largest map takes 4 * 224 * 224 * 3 = 602,112.
+    monkeypatch.setattr(batches.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(batches, "ACCELERATOR_BYTES", 9 * found[0])
+    assert batches.piece_size(model.programs) == 8
+    monkeypatch.setattr(batches, "ACCELERATOR_BYTES", 8 * found[0] - 1)
+    assert batches.piece_size(model.programs) == 4
+    monkeypatch.setattr(batches.jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(batches, "PIECE_BYTES", 16 * 602_112)
+    assert batches.piece_size(model.programs) == 16
 
 
 @pytest.mark.gpu

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from akida_jax.executors.half import patch_bytes
 from akida_jax.programs import Programs
 
 LARGEST_PIECE = 64
@@ -25,7 +26,7 @@ PIECE_BYTES = 16 * 2**20
 ACCELERATOR_PIECE = 4096
 """The former on an accelerator."""
 ACCELERATOR_BYTES = 2**30
-"""The latter on an accelerator."""
+"""The latter on an accelerator, where the patches of a convolution may take as much."""
 SPLIT_MACS = 8_000_000
 """Multiply-accumulates of one input from which convolutions gain by being split over cores."""
 SPLIT_PIECE_MACS = 64_000_000
@@ -34,21 +35,39 @@ _SPLIT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_T
 
 
 def piece_size(programs: Programs) -> int:
-    """Return how many inputs run in one call: memory is constant in the batch.
+    """Return how many inputs run in one call on a device: memory is constant in the batch.
 
-    A power of two for each device.
+    A power of two.
     """
     on_cpu = jax.default_backend() == "cpu"
     most, room = (LARGEST_PIECE, PIECE_BYTES) if on_cpu else (ACCELERATOR_PIECE, ACCELERATOR_BYTES)
     maps = [shape for p in programs for shape in (p.in_shape, p.spec.map_shape(p.in_shape))]
-    largest = max(math.prod(shape) for shape in maps)
-    fit = room // (4 * largest)  # float32
-    return min(most, 1 << max(fit, 1).bit_length() - 1) * len(jax.devices())
+    largest = max(4 * math.prod(shape) for shape in maps)  # float32
+    if not on_cpu:
+        largest = max(largest, *map(patch_bytes, programs))
+    fit = room // largest
+    return min(most, 1 << max(fit, 1).bit_length() - 1)
+
+
+def device_count() -> int:
+    """Return over how many devices `spread` splits a batch: all of this process."""
+    return len(jax.local_devices())
+
+
+def filled_size(n: int, devices: int) -> int:
+    """Return how many inputs ``n`` are filled up to: one of few numbers that devices share evenly.
+
+    A power of two for each device; of fewer inputs than devices, one each for some of them.
+    """
+    share = 1 << (max(-(-n // devices), 1) - 1).bit_length()
+    if share > 1:
+        return share * devices
+    return min(1 << max(n - 1, 0).bit_length(), devices)
 
 
 def spread(x: np.ndarray) -> np.ndarray | Array:
-    """Split inputs evenly over all devices along the first axis, if that can be done."""
-    devices = np.array(jax.devices())
+    """Split inputs evenly along the first axis over all devices, or over as many as inputs."""
+    devices = np.array(jax.local_devices()[: len(x)])
     if devices.size == 1 or len(x) % devices.size:
         return x
     return jax.device_put(x, NamedSharding(Mesh(devices, ("batch",)), PartitionSpec("batch")))

@@ -10,6 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from akida_jax.programs import LayerProgram
@@ -45,6 +46,15 @@ def half_potentials(program: LayerProgram, x: Float[Array, "n h w c"]) -> Int32[
         )  # fmt: skip
         total = _product(patches, kernels["kernel"].reshape(-1, spec.filters), exact=True)
     return pool_potentials(spec, total)
+
+
+def patch_bytes(program: LayerProgram) -> int:
+    """Return what the gathered patches of one input take in a layer; 0 if it gathers none."""
+    spec = program.spec
+    if program.groups > 1 or not isinstance(spec, Conv) or spec.kind == "separable":
+        return 0
+    rows, columns, _ = spec.map_shape(program.in_shape)
+    return rows * columns * spec.kernel_size**2 * program.in_shape[2] * np.float16().nbytes
 
 
 def _largest_sum(program: LayerProgram) -> int:
