@@ -54,11 +54,18 @@ def convolve(
 
     On a CPU by XLA's convolution. Elsewhere as one matrix product per tap: a library's
     convolution may go through a Winograd or Fourier transform, which rounds.
+
+    On a CPU, SAME convolutions of stride 1 and odd kernels have gradients of their own and no
+    forward mode: `jax.jvp`, `jax.linearize`, `jax.jacfwd` and `jax.hessian` raise a TypeError.
+    Reverse mode goes to any order: ``jax.jacrev(jax.grad(f))`` is the Hessian, the gradient of
+    ``jnp.vdot(jax.grad(f)(x), v)`` its product with ``v``.
     """
     size = kernel.shape[0], kernel.shape[1]
     if size == (1, 1) and stride == 1:
         return jnp.matmul(x, kernel[0, 0], precision=jax.lax.Precision.HIGHEST)
-    if jax.default_backend() == "cpu" and padding == "same" and stride == 1 and size[0] % 2:
+    odd = size[0] % 2 == size[1] % 2 == 1
+    plain = padding == "same" and stride == 1 and odd and x.dtype == kernel.dtype
+    if plain and jax.default_backend() == "cpu":
         return _convolve_same(x, kernel, padding_value)
     if padding == "same":
         x = pad_spatial(x, size, (stride, stride), padding_value)

@@ -45,6 +45,36 @@ def test_gradients_equal_those_of_the_library(rng, size, shape):
         assert_array_equal(found, of_library)
 
 
+def test_there_is_no_forward_mode_but_second_derivatives_by_reverse(rng):
+    x, kernel = _integers(rng, (2, 4, 5, 3), 7), _integers(rng, (3, 3, 3, 2), 3)
+    v = _integers(rng, kernel.shape, 3)
+
+    def loss(kernel, convolve=operations.convolve):
+        return 0.5 * (convolve(x, kernel) ** 2).sum()
+
+    for forward in (jax.hessian(loss), jax.jacfwd(loss)):
+        with pytest.raises(TypeError, match="forward-mode"):
+            forward(kernel)
+    for forward in (jax.jvp, lambda f, at, along: jax.linearize(f, *at)[1](*along)):
+        with pytest.raises(TypeError, match="forward-mode"):
+            forward(loss, (kernel,), (v,))
+    # Integers below 2**24: exact in any order.
+    expected = jax.hessian(lambda k: loss(k, _library))(kernel)
+    assert_array_equal(jax.jacrev(jax.grad(loss))(kernel), expected)
+    product = jax.grad(lambda k: jnp.vdot(jax.grad(loss)(k), v))(kernel)
+    assert_array_equal(product, jnp.tensordot(expected, v, 4))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (4, 5)])
+def test_mixed_dtypes_are_refused_on_maps_of_any_size(shape):
+    x, kernel = jnp.ones((1, *shape, 3), jnp.bfloat16), jnp.ones((3, 3, 3, 2))
+    with pytest.raises(TypeError, match="same dtypes"):
+        operations.convolve(x, kernel)
+    assert operations.convolve(x, kernel.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    grad = jax.grad(lambda x: operations.convolve(x, kernel.astype(x.dtype)).sum())(x)
+    assert grad.dtype == jnp.bfloat16
+
+
 def test_the_gradient_of_a_kernel_sees_the_padding_value(rng):
     x, kernel = _integers(rng, (1, 4, 4, 2), 15), _integers(rng, (3, 3, 2, 3), 7)
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=9)
