@@ -149,6 +149,47 @@ def memory_table(rows: list[dict]) -> str:
     )
 
 
+def sparsity_table(rows: list[dict]) -> str:
+    """Return images per second by the share of zeros, as Markdown."""
+    names = list(dict.fromkeys(name for row in rows for name in row["variants"]))
+    body = []
+    for row in rows:
+        found = list(row["found"].values())[1:-1]  # neither the input nor the logits
+        times = {name: timing["median_s"] for name, timing in row["variants"].items()}
+        body.append([
+            row["network"], f"{row['sparsity']:.0%}", f"{min(found):.0%} to {max(found):.0%}",
+            str(row["batch"]),
+            *(f"{row['batch'] / times[name]:,.0f}" if name in times else "" for name in names),
+            _times(row["variants"], EIGHT_BITS[0], "native"),
+        ])  # fmt: skip
+    heads = ["network", "zeros", "found in layers", "batch", *names,
+             f"native, times as quick as {EIGHT_BITS[0]}"]  # fmt: skip
+    return make_table(heads, body, numbers=True)
+
+
+def operations_table(rows: list[dict]) -> str:
+    """Return how many times as quick products are as convolutions, as Markdown."""
+    body = []
+    for key in dict.fromkeys((row["constant"], *row["channels"]) for row in rows):
+        of_key = [row for row in rows if (row["constant"], *row["channels"]) == key]
+        times = (f"{row['positions']}: {_times(row['variants'], 'convolution', 'products')}"
+                 for row in of_key)  # fmt: skip
+        body.append([key[0], f"{key[1]} to {key[2]}", ", ".join(times)])
+    heads = ["constant", "channels", "positions: products, times as quick"]
+    return make_table(heads, body, numbers=True)
+
+
+def faults_table(rows: list[dict]) -> str:
+    """Return page faults and milliseconds of a training step, as Markdown."""
+    body = [
+        [row["network"], row["memory"], f"{row['faults']:,.0f}", f"{1e3 * row['median_s']:.1f}",
+         f"{row['peak_mib']:,.0f}"]
+        for row in rows
+    ]  # fmt: skip
+    heads = ["network", "freed memory", "page faults a step", "ms a step", "peak, MiB"]
+    return make_table(heads, body, numbers=True)
+
+
 def draw(rows: list[dict]) -> Figure:
     """Draw images per second against the batch, a panel for each network."""
     cases = list(dict.fromkeys(row["case"] for row in rows))
@@ -176,11 +217,16 @@ def draw(rows: list[dict]) -> Figure:
     return figure
 
 
+_FURTHER = {"sparsity": sparsity_table, "operations": operations_table, "faults": faults_table}
+
+
 def load_results() -> dict[str, list[dict]]:
-    """Return the committed rows of every benchmark that the document shows."""
+    """Return the committed rows of every benchmark that is shown; none where not measured."""
+    names = ("executor", "density", "training", "memory", *_FURTHER)
+    files = {name: RESULTS / f"{name}.json" for name in names}
     return {
-        name: json.loads((RESULTS / f"{name}.json").read_text())["rows"]
-        for name in ("executor", "density", "training", "memory")
+        name: json.loads(file.read_text())["rows"] if file.exists() else []
+        for name, file in files.items()
     }
 
 
@@ -193,6 +239,7 @@ def tables(results: dict[str, list[dict]]) -> dict[str, str]:
         "density": density_table(results["density"]),
         "training-steps": training_table(results["training"]),
         "memory": memory_table(results["memory"]),
+        **{name: table(results[name]) for name, table in _FURTHER.items()},
     }
 
 

@@ -10,7 +10,19 @@ from akida_jax import quant
 from akida_jax.executors import batches as cuts
 from akida_jax.executors import choose_executor
 from akida_jax.zoo.datasets import Examples
-from benchmarks import batches, density, executor, learning, memory, report, timing, training
+from benchmarks import (
+    batches,
+    density,
+    executor,
+    faults,
+    learning,
+    memory,
+    operations,
+    report,
+    sparsity,
+    timing,
+    training,
+)
 from benchmarks.networks import Case
 
 
@@ -116,6 +128,58 @@ def test_every_way_through_a_layer_is_timed(monkeypatch):
     ways = density.measure(density.make_layer((6, 6, 3), 4, "max", x), x)
     native = ["native", *density.WAYS] if choose_executor("native") == "native" else []
     assert ways == [*native, "dense", "event"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_every_layer_has_the_share_of_zeros(share):
+    layers = [
+        quant.InputData(input_shape=(8, 8, 3), input_bits=4),
+        quant.Conv(filters=6, kernel_size=3, pool="max"),
+        quant.Conv(filters=5, kernel_size=3),
+        quant.Dense(units=3, activation=False),
+    ]
+    plain = aj.convert(quant.quantize(quant.Sequential(layers, rngs=nnx.Rngs(0))))
+    x = sparsity.generate(plain, 32, share)
+    # Five standard deviations of a share of so many places.
+    assert abs((x == 0).mean() - share) < 5 * (share * (1 - share) / x.size) ** 0.5
+    model = sparsity.with_sparsity(plain, x, share)
+    found = list(model.activity(x).sparsity.values())[:-1]
+    # Of 32 x 16 potentials of a filter the share is that of a whole number, more where some equal
+    # the threshold: none of these hundreds of values takes more than a tenth of the places.
+    assert len(found) == 2
+    assert all(share <= zeros < share + 0.1 for zeros in found)
+    levels = model.up_to(model.layers[2].name).forward(x, "dense")
+    assert levels.max() == 15  # steps spread what is left over all levels
+    row = {"network": "small", "sparsity": share, "batch": 2, "found": {"input": 0.0, "one": 0.5,
+           "two": 0.25, "last": 0.0}}  # fmt: skip
+    row["variants"] = sparsity.measure(model, x[:2], sparsity.Options(rounds=1, peers=False))
+    assert set(row["variants"]) - {"native"} == {"dense", "event"}
+    assert f"| small | {share:.0%} | 25% to 50% | 2 |" in report.sparsity_table([row])
+
+
+@pytest.mark.parametrize(
+    ("constant", "side", "convolutions"),
+    [("FEW_POSITIONS", 2, [2, 0]), ("FEW_POSITIONS", 8, [2, 0]), ("MANY_POSITIONS", 4, [1, 0])],
+)
+def test_each_way_is_held_to(constant, side, convolutions):
+    calls = operations.make_calls(constant, side, (2, 3))
+    # The forward pass of a kernel's gradient is not needed and left out.
+    found = [calls[way].func.as_text().count(" convolution(") for way in operations.WAYS]
+    found = [count + calls[way].func.as_text().count("__onednn$conv")
+             for way, count in zip(operations.WAYS, found, strict=True)]  # fmt: skip
+    assert found == convolutions
+    row = operations.measure(constant, side, (2, 3), rounds=1)
+    assert row["positions"] == side**2
+    assert f"{constant} | 2 to 3 | {side**2}: " in report.operations_table([row])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_page_faults_of_a_step():
+    options = faults.Options(network="akida_tiny", steps=3)
+    taken = {way: faults.run(way, options) for way in faults.WAYS}
+    assert taken["kept"]["faults"] < taken["given back"]["faults"]
+    rows = [{"network": "akida_tiny", "memory": way, **found} for way, found in taken.items()]
+    assert report.faults_table(rows).count("akida_tiny") == 2
 
 
 def test_goals_are_told_by_batch():
