@@ -173,6 +173,7 @@ def test_each_way_is_held_to(constant, side, convolutions):
     assert f"{constant} | 2 to 3 | {side**2}: " in report.operations_table([row])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_page_faults_of_a_step():
     options = faults.Options(network="akida_tiny", steps=3)
