@@ -60,6 +60,11 @@ COMMANDS = {
         "run",
         "Run a model on inputs of a file; print classes or other outputs, one line per input.",
     ),
+    "export-c": Command(
+        "exporting",
+        "export_c",
+        "Write a model as C99 for microcontrollers: integers only, no heap, no library.",
+    ),
     "export-jax": Command(
         "exporting",
         "export_jax",

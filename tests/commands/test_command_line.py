@@ -13,6 +13,7 @@ import pytest
 from akida_jax.command_line import COMMANDS
 from akida_jax.zoo.pretrained_models import pretrained, pretrained_bytes
 
+EXPORTS = [name for name in COMMANDS if name.startswith("export-")]
 START = [sys.executable, "-m", "akida_jax.command_line"]
 
 
@@ -79,14 +80,18 @@ def test_the_example_of_each_help_works(name, command, files):
     assert result.code == 0, result.err
     assert result.out
     written = {path.name for path in files.iterdir()} - before
-    assert written == {
-        "export-jax": {"model.jaxexport"}, "export-onnx": {"model.onnx"}, "train": {"runs"},
-    }.get(name, set())  # fmt: skip
+    expected = {
+        "export-c": {"firmware"},
+        "export-jax": {"model.jaxexport"},
+        "export-onnx": {"model.onnx"},
+        "train": {"runs"},
+    }
+    assert written == expected.get(name, set())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option_is_bad_usage(name, command):
-    positional = {"summary": ("m",), "export-jax": ("m", "t"), "export-onnx": ("m", "t")}
+    positional = {"summary": ("m",), **dict.fromkeys(EXPORTS, ("m", "t"))}
     result = command(name, *positional.get(name, ()), "--nope")
     assert result.code == 2
     assert "nope" in result.out + result.err

@@ -1,4 +1,4 @@
-"""The commands export-jax and export-onnx."""
+"""The commands export-c, export-jax and export-onnx."""
 
 import sys
 
@@ -33,6 +33,28 @@ def test_export_jax(command, model, x, tmp_path):
     artefact = jax.export.deserialize(bytearray(content))
     assert artefact.platforms == ("cpu", "tpu")
     np.testing.assert_array_equal(np.asarray(artefact.call(x)), model.forward(x), strict=True)
+
+
+def test_export_c(command, model, x, tmp_path):
+    np.save("x.npy", x[0])
+    result = command("export-c", "m.akj", "firmware", "--name", "net", "--sample", "x.npy")
+    assert result.code == 0, result.err
+    written = {path.name: path.read_bytes() for path in (tmp_path / "firmware").iterdir()}
+    report = aj.export.to_c(model, "firmware", name="net", sample=x[0])  # in its place
+    assert result.out == f"{report}\n"
+    assert written == {name: (tmp_path / "firmware" / name).read_bytes() for name in report.files}
+
+
+def test_export_c_refuses_limits_samples_and_learners(command, model, x):
+    result = command("export-c", "m.akj", "firmware", "--flash-limit", "10")
+    assert result.code == 2
+    assert "the constants take 480 bytes, the limit is 10" in result.err
+    np.save("x.npy", x)
+    result = command("export-c", "m.akj", "firmware", "--sample", "x.npy")
+    assert (result.code, result.err) == (2, "error: x.npy: 3 inputs; the sample is one\n")
+    result = command("export-c", "m.akj", "firmware", "--learner", "m.akj")
+    assert result.code == 2
+    assert "this is no learner file; akida_jax.load reads it" in result.err
 
 
 @pytest.mark.parametrize("first", [False, True])
