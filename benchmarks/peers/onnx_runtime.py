@@ -3,6 +3,7 @@
 import collections
 import tempfile
 from collections.abc import Callable
+from typing import Any
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def _add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def _add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"value_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
