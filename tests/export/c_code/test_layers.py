@@ -10,6 +10,8 @@ import akida_jax as aj
 from akida_jax import zoo
 from akida_jax.export.c_code.layers import pack_rows
 from akida_jax.zoo.pretrained_models import pretrained_names
+from benchmarks.networks import clothes, digits
+from experiments.deploy.__main__ import load_windows
 from tests.battery import BATTERY, random_model
 from tests.export.c_code.programs import SANITIZED, STRICT, Program, compiler
 from tests.learning.samples import backbone, images, make
@@ -58,13 +60,13 @@ def test_every_type_of_layer_under_sanitizers(skip_zeros, packed, rng, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("skip_zeros", [False, True])
-def test_the_whole_battery_under_sanitizers(skip_zeros, rng, tmp_path):
-    models = {}
+def test_the_whole_battery_under_sanitizers(rng, tmp_path):
+    models, each = {}, {}
     for index, parameters in enumerate(BATTERY):
+        each[f"m{index}"] = {"skip_zeros": index % 2 > 0, "packed": index % 3 > 0}
         model = aj.Model(parameters.values[0])
         models[f"m{index}"] = model.with_variables(random_variables(rng, model))
-    program = Program(tmp_path, models, flags=SANITIZED, skip_zeros=skip_zeros)
+    program = Program(tmp_path, models, flags=SANITIZED, each=each)
     for name, model in models.items():
         x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
         assert_equal(program, name, x, model.forward(x))
@@ -98,6 +100,29 @@ def test_deep_random_models_equal_plain_python(rng, tmp_path):
     for name, model in models.items():
         x = random_inputs(rng, model.input_shape, 2**model.input_bits - 1)
         assert_equal(program, name, x, expect(model, x)[2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["akida_tiny_synthetic", "akida_small_nmnist", "akidanet_fashion"])
+def test_pretrained_models_on_real_inputs(name, request, tmp_path):
+    model = zoo.pretrained(name)
+    if name == "akida_tiny_synthetic":
+        x, _ = load_windows(name)
+    else:
+        request.getfixturevalue("data_dir")
+        try:
+            x = {"akida_small_nmnist": digits, "akidanet_fashion": clothes}[name]().x
+        except FileNotFoundError as error:
+            pytest.skip(f"its data are not here: {error}")
+    x = x[:: len(x) // 40]
+    for skip_zeros in (False, True):
+        (folder := tmp_path / str(skip_zeros)).mkdir()
+        program = Program(folder, {"net": model}, flags=["-O2"], skip_zeros=skip_zeros, sample=x[0])
+        codes, classes, out = program("net", x)
+        assert not codes.any()
+        np.testing.assert_array_equal(out, model.forward(x).reshape(len(x), -1))
+        np.testing.assert_array_equal(classes, model.predict_classes(x))
+        assert len(np.unique(classes)) > 1
 
 
 def test_a_one_bit_layer_that_was_learned(rng, tmp_path):
