@@ -61,12 +61,13 @@ def _sample(name: str, sample: np.ndarray, expected: np.ndarray) -> str:
 def _common(parts: Parts, report: CExport) -> dict[str, str]:
     name, learns = parts.name, parts.learner is not None
     sources = [f"{name}.c", f"{name}_data.c", "akida_runtime.c"] + ["akida_learning.c"] * learns
+    n = len(parts.layers)
     return {
         "report": "\n".join(str(report).splitlines()[:-1]),
         "sources": " ".join(sources),
         "objects": " ".join(source.replace(".c", ".o") for source in sources),
         "skip": str(int(parts.skip_zeros)),
-        "title": f"{len(parts.layers)} layers{' and one that learns' * learns}",
+        "title": f"{n} layer{'s' * (n > 1)}{' and one that learns' * learns}",
         "version": texts.version(),
         "sizes": _macros(parts),
         "layers": texts.layer_entries(parts.layers, name),
@@ -97,7 +98,7 @@ def _sections(parts: Parts, names: dict[str, str]) -> dict[str, str]:
     return {
         "output": "the neurons' potentials",
         "learning": ", `akida_learning.c`",
-        "includes": '\n#include <string.h>\n\n#include "akida_learning.h"\n',
+        "includes": '#include "akida_learning.h"\n',
         "predict": "",
         "learn": texts.fill("learner.h", values),
         "functions": texts.fill("learner.c", values),

@@ -55,8 +55,10 @@ def layer_entries(layers: Sequence[LayerTables], name: str) -> str:
     for index, layer in enumerate(layers):
         numbers = [f".{key} = {value}" for key, value in layer.fields.items()]
         arrays = [f".{key} = {name}_{key}_{index}" for key in layer.constants]
-        lines = textwrap.wrap(", ".join(numbers + arrays) + ",", _WIDTH - 8, break_on_hyphens=False)
-        body = "\n".join(f"        {line}" for line in lines)
+        # A no-break space keeps a member on one line.
+        members = ", ".join(numbers + arrays).replace(" = ", "\u00a0=\u00a0") + ","
+        lines = textwrap.wrap(members, _WIDTH - 8)
+        body = "\n".join(f"        {line}" for line in lines).replace("\u00a0", " ")
         entries.append(f"    {{   /* {_comment(layer)} */\n{body}\n    }},")
     return "\n".join(entries)
 

@@ -9,7 +9,7 @@ import akida_jax as aj
 from tests.export.c_code.programs import SANITIZED, STRICT, compiler
 from tests.learning.samples import backbone, images, make
 
-BAD_INPUT, BAD_LABEL, NO_SPIKES, NO_ROOM = -2, -3, -4, -5
+BAD_INPUT, BAD_LABEL, NO_SPIKES, NO_ROOM, BAD_STATE = -2, -3, -4, -5, -6
 
 # Each command is two int32, what and an argument, and an input; the answer is an int32, the output,
 # its class and the state.
@@ -33,7 +33,8 @@ int main(void)
         case 'r': answer[0] = net_run(input, output); break;
         case 'f': net_forget(); break;
         case 'g': net_get_state(&saved); break;
-        case 's': net_set_state(&saved); break;
+        case 's': answer[0] = net_set_state(&saved); break;
+        case 'n': saved.n_neurons = (uint32_t)command[1]; break;
         default: return 2;
         }
         answer[1] = net_predict(output);
@@ -215,6 +216,9 @@ def test_a_state_is_kept_and_put_back(rng, tmp_path):
     for first, again in zip(rows[5:9], rows[10:], strict=True):
         np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
     assert not np.array_equal(rows[8][5], rows[4][5])
+    rows = device(*learn, ("n", 5, None), ("s", 0, None), ("n", 8, None), ("s", 0, None))
+    assert [signed(rows[i][0])[0] for i in (9, 11)] == [BAD_STATE, BAD_STATE]  # 6 in pairs
+    np.testing.assert_array_equal(np.concatenate(rows[11][3:]), np.concatenate(rows[7][3:]))
 
 
 def test_what_cannot_be_learned_changes_nothing(rng, tmp_path):

@@ -127,10 +127,12 @@ void @name@_get_state(@name@_state *state)
     }
 }
 
-void @name@_set_state(const @name@_state *state)
+int @name@_set_state(const @name@_state *state)
 {
     uint32_t i, j;
 
+    if (state->n_neurons > @NAME@_OUTPUT_SIZE || state->n_neurons % @NAME@_NEURONS_PER_CLASS != 0)
+        return @NAME@_BAD_STATE;
     learned.is_ready = 1;
     learned.n_neurons = state->n_neurons;
     for (i = 0; i < @NAME@_OUTPUT_SIZE; i++) {
@@ -140,4 +142,5 @@ void @name@_set_state(const @name@_state *state)
         for (j = 0; j < @NAME@_WORDS; j++)
             learned.weights[i * @NAME@_WORDS + j] = state->weights[i][j];
     }
+    return 0;
 }

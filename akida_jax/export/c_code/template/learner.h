@@ -3,12 +3,13 @@
  * equals the first; -1 if all are 0. */
 int32_t @name@_predict(const int32_t *output);
 
-/* What @name@_learn and @name@_add_classes return if they did nothing. */
+/* What the functions below return if they did nothing. */
 #define @NAME@_NONE_LEARNS (-1)
 #define @NAME@_BAD_INPUT (-2)
 #define @NAME@_BAD_LABEL (-3)
 #define @NAME@_NO_SPIKES (-4)
 #define @NAME@_NO_ROOM (-5)
+#define @NAME@_BAD_STATE (-6)
 
 /* Learn one input of a class; -1: the class is not known. Return the neuron that learned it,
  * or @NAME@_NONE_LEARNS if the one that won has no plasticity left, or why not. */
@@ -29,7 +30,9 @@ typedef struct {
 } @name@_state;
 
 void @name@_get_state(@name@_state *state);
-void @name@_set_state(const @name@_state *state);
+
+/* Return 0, or @NAME@_BAD_STATE for a number of neurons that cannot be: then nothing is done. */
+int @name@_set_state(const @name@_state *state);
 
 /* Go back to what was known when this file was written. */
 void @name@_forget(void);

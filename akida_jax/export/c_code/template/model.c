@@ -2,6 +2,7 @@
 #include "@name@.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "@name@_data.h"
 #include "akida_runtime.h"
