@@ -5,7 +5,7 @@ Flax, and files. Quantized training is `akida_jax.quant`, architectures and data
 `akida_jax.zoo`, event recordings `akida_jax.events`.
 """
 
-from akida_jax import export
+from akida_jax import export, interop
 from akida_jax.activity import Activity, LayerActivity
 from akida_jax.convert import convert
 from akida_jax.files import ModelFileError, load, save
@@ -35,6 +35,7 @@ __all__ = [
     "SeparableConvolutional",
     "convert",
     "export",
+    "interop",
     "load",
     "save",
     "suggest_num_weights",

@@ -1,5 +1,6 @@
 import gzip
 
+import h5py
 import numpy as np
 import pytest
 
@@ -193,7 +194,6 @@ def test_the_official_folder_of_meshes(tmp_path):
 
 
 def test_stored_points(tmp_path):
-    h5py = pytest.importorskip("h5py", reason="extra data is not installed")
     rng = np.random.default_rng(0)
     (tmp_path / "shape_names.txt").write_text("airplane\nbathtub\n")
     for side in ("train", "test"):
@@ -211,7 +211,6 @@ def test_stored_points(tmp_path):
 
 def test_stored_clouds_stand_upright(tmp_path):
     """Stored with y upwards; the third coordinate is it here."""
-    h5py = pytest.importorskip("h5py", reason="extra data is not installed")
     (tmp_path / "shape_names.txt").write_text("post\n")
     post = np.random.default_rng(0).normal(size=(1, 90, 3)) * [0.1, 5, 0.2]
     for side in ("train", "test"):

@@ -11,6 +11,7 @@ import pathlib
 import zlib
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
@@ -247,10 +248,6 @@ def _from_stored(
     data_dir: str | os.PathLike[str] | None, points: int, seed: int
 ) -> tuple[tuple[str, ...], Clouds, Clouds]:
     folder = find_folder(_STORED, data_dir)
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("modelnet40-hdf5 needs h5py: pip install 'akida-jax[data]'") from error
     names = tuple((folder / "shape_names.txt").read_text().split())
     sides = []
     for side in ("train", "test"):
@@ -293,7 +290,7 @@ def load_clouds(
     32x32x32, whose surface is taken. Shapes that occur several times count once (839 of 889
     chairs, 451 of 465 monitors); a fifth of either class, chosen once and for all, is the test
     side here. ``modelnet-off`` is the official folder of meshes, ``modelnet40-hdf5`` that
-    of stored points (extra ``data``).
+    of stored points.
 
     Args:
       name: one of ``CLOUD_SETS``.

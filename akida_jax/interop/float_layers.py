@@ -1,0 +1,597 @@
+"""From the layers of a float Keras model to blocks, one handler per kind of layer."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from akida_jax.interop.blocks import Block, Norm, NotLegal, check_size, identity_block
+from akida_jax.interop.keras_files import KerasChain, KerasLayer
+from akida_jax.interop.windows import (
+    NO_PADS,
+    Pads,
+    dilate,
+    expand_depthwise,
+    out_sizes,
+    same_pads,
+    ungroup,
+)
+from akida_jax.limits import MAX_CHANNELS, Fault
+from akida_jax.quant.architecture import Shape
+
+IGNORED = {"ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout",
+           "GaussianNoise", "InputLayer", "QuantizedDropout", "SpatialDropout2D"}  # fmt: skip
+HOST_ACTIVATIONS = {"softmax", "sigmoid"}
+RELU = "retrain with ReLU"
+_CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
+_ELEMENTWISE = {"ELU", "LayerNormalization", "LeakyReLU", "PReLU", "ThresholdedReLU"}
+
+_MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return two positive integers from one or two."""
+    values = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(values) != 2 or not all(type(v) is int and 0 < v < 2**20 for v in values):
+        raise ValueError(f"{value!r} is not one positive integer or two")
+    return values
+
+
+def activation_name(value: Any) -> tuple[str, float]:
+    """Return the name of an activation and, for ReLU, its bound.
+
+    Raises:
+      NotLegal: for a ReLU with a slope or threshold.
+    """
+    if isinstance(value, dict):
+        inner = value.get("config")
+        if isinstance(inner, dict) and value.get("class_name") == "ReLU":
+            return "relu", relu_bound(inner)
+        value = inner if isinstance(inner, str) else value.get("class_name")
+    if value is None:
+        return "linear", math.inf
+    return str(value), 6.0 if value == "relu6" else math.inf
+
+
+def relu_bound(config: dict[str, Any]) -> float:
+    """Return the upper end of a ReLU layer, infinite without one."""
+    slope, threshold = config.get("negative_slope") or 0, config.get("threshold") or 0
+    if slope or threshold:
+        raise NotLegal(f"a ReLU with slope {slope} and threshold {threshold}", RELU)
+    bound = config.get("max_value")
+    if bound is None:
+        return math.inf
+    if not 0 < float(bound) < math.inf:
+        raise ValueError(f"max_value {bound!r} is not positive")
+    return float(bound)
+
+
+class FloatWalk:
+    """Reads one layer after another and builds blocks.
+
+    Attributes:
+      blocks: built so far.
+      shape: of the data as Keras sees it, without the batch axis.
+      affine: gain and offset per channel that the next block has to take in, or None.
+      input_affine: gain and offset of the input (Rescaling, Normalization).
+      border: level that padding inserted in front of the first rescaling, or None.
+      host: activation that is left to the host.
+      faults: everything that cannot be imported.
+    """
+
+    def __init__(self, chain: KerasChain, *, fuse: bool, integers: bool = False):
+        """Walk a chain.
+
+        Args:
+          chain: layers of float Keras kinds.
+          fuse: give up equality for fewer layers.
+          integers: the weights are integers: nothing may be folded or rounded again.
+        """
+        self.integers = integers
+        self.blocks: list[Block] = []
+        self.shape = chain.input_shape
+        self.input_shape = chain.input_shape
+        self.fuse = fuse
+        self.affine: tuple[np.ndarray, np.ndarray] | None = None
+        self.input_affine: tuple[np.ndarray, np.ndarray] | None = None
+        self.padded: Pads = NO_PADS
+        self.padded_levels = False
+        self.host: str | None = None
+        self.faults: list[Fault] = []
+        self.pending_sources: list[str] = []
+        self._lost = False
+        for layer in chain.layers:
+            self._take(layer)
+        if not self.faults:
+            self._finish(chain)
+
+    def _take(self, layer: KerasLayer) -> None:
+        handler = _HANDLERS.get(layer.kind) if layer.package == "keras" else None
+        try:
+            if handler is None:
+                # Behind a layer that may change the shape, only its like can be told for sure.
+                self._lost = self._lost or layer.kind not in _ELEMENTWISE
+                raise NotLegal(f"a layer of kind {layer.kind}", "the chip has none; replace it")
+            if not self._lost:
+                self._check_place(layer)
+                handler(self, layer)
+        except NotLegal as problem:
+            self.faults.append(Fault(layer.name, problem.what, problem.remedy))
+            if self.block is not None and self.block.bound is None:
+                self.block.bound = math.inf  # as if there were an activation, to go on
+        except _MALFORMED as problem:
+            if not self.faults:  # it may be a consequence of an earlier one
+                what = f"its configuration or weights cannot be read ({problem})"
+                self.faults.append(Fault(layer.name, what, "save the model again"))
+            self._lost = True
+
+    def _check_place(self, layer: KerasLayer) -> None:
+        if self.host and layer.kind not in ("Reshape", "Flatten", *IGNORED):
+            raise NotLegal(f"stands behind a {self.host}", f"end the model with {self.host}")
+        if layer.config.get("data_format") == "channels_first":
+            raise NotLegal("data_format channels_first", "save it with channels_last")
+        may_follow = (*_CONVOLUTIONS, *IGNORED, "ZeroPadding2D")
+        if not self.blocks:
+            may_follow += ("Normalization", "Rescaling")
+        if self.padded != NO_PADS and layer.kind not in may_follow:
+            raise NotLegal("stands behind a ZeroPadding2D", "pad in front of convolutions only")
+
+    @property
+    def block(self) -> Block | None:
+        """The block that the next layer may still belong to."""
+        return self.blocks[-1] if self.blocks else None
+
+    def map_shape(self) -> Shape:
+        """Return height, width, channels of the data.
+
+        Raises:
+          NotLegal: for data of another rank, or a map that was reshaped.
+        """
+        shape = self.shape
+        if len(shape) == 1:
+            shape = (1, 1, *shape)
+        if len(shape) != 3:
+            raise NotLegal(f"takes data of shape {shape}", "the chip has maps of three axes")
+        if self.block and self.block.out_shape != shape:
+            raise NotLegal(
+                f"takes a map {shape} reshaped from {self.block.out_shape}",
+                "drop the Reshape; only a fully connected layer may follow one",
+            )
+        return shape[0], shape[1], shape[2]
+
+    # Linear layers.
+
+    def start(self, block: Block, layer: KerasLayer) -> None:
+        """Begin a block, or join it to one that has no activation yet."""
+        last = self.block
+        block.sources.append(layer.name)
+        if last is not None:
+            block.flatten()
+        one_by_one = block.kind == "conv" and block.kernel.shape[:2] == (1, 1) and block.stride == 1
+        flat = block.kind == "dense" and last is not None and last.out_shape[:2] == (1, 1)
+        if last is not None and self._may_join(last, one_by_one=one_by_one or flat):
+            self._join(last, block)
+        elif last is not None and last.bound is None:
+            raise NotLegal(
+                f"nothing stands between it and layer {last.name!r}, which has no activation",
+                "put a ReLU in between, or make one layer of the two",
+            )
+        else:
+            if last is not None and last.pool == "max" and block.kind == "dense":
+                note = "inserted: the chip puts no fully connected layer behind a max pool"
+                self.insert(f"{block.name}_identity", note)
+            if self.affine is not None:
+                block.scale_inputs(*self.affine)
+                block.notes.append("takes in the batch norm or rescaling in front of it")
+                self.affine = None
+            block.sources[:0] = self.pending_sources
+            self.pending_sources = []
+            self.blocks.append(block)
+        self.shape = self.blocks[-1].out_shape
+        self.activate(layer, layer.config.get("activation"))
+
+    def _may_join(self, last: Block, *, one_by_one: bool) -> bool:
+        if not one_by_one or last.pool == "max" or self.affine is not None or self.integers:
+            return False
+        dropped = self.fuse and last.depthwise_only and last.pool is None
+        return last.bound is None or dropped
+
+    def _join(self, last: Block, block: Block) -> None:
+        if last.bound is not None:
+            last.changes.append(
+                f"the activation between {last.name!r} and {block.name!r} is dropped"
+            )
+            last.bound = None
+        kind = "the pointwise half of" if last.depthwise_only else "folded into"
+        last.append_linear(block.kernel[0, 0], block.bias)
+        last.notes.append(f"{block.name!r} is {kind} {last.name!r}")
+        last.sources += block.sources
+        last.name = block.name
+
+    def insert(self, name: str, note: str) -> Block:
+        """Append a 1x1 convolution that passes its input on.
+
+        Raises:
+          NotLegal: if what it passes on may be negative.
+        """
+        last = self.block
+        if last is None or last.bound is None:
+            raise NotLegal("there is no activation in front of it", "put a ReLU in front of it")
+        if self.integers and (self.affine is not None or last.pool != "max"):
+            raise NotLegal("the chip would need another layer in between, which rounds again",
+                           "quantize a model in the chip's order of layers")  # fmt: skip
+        block = identity_block(name, last.out_shape, last.bound, note=note)
+        if self.affine is not None:
+            block.scale_inputs(*self.affine)
+            self.affine, block.bound = None, None
+        self.blocks.append(block)
+        return block
+
+    # Layers without weights.
+
+    def activate(self, layer: KerasLayer, value: Any) -> None:
+        """Apply an activation, given as in a configuration."""
+        name, bound = activation_name(value)
+        if name == "linear":
+            return
+        if name in HOST_ACTIVATIONS:
+            self.host = name
+        elif name in ("relu", "relu6"):
+            self.rectify(layer, bound)
+        else:
+            raise NotLegal(f"activation {name!r}", RELU)
+
+    def rectify(self, layer: KerasLayer, bound: float) -> None:
+        """Apply a ReLU."""
+        last = self.block
+        if last is None:
+            raise NotLegal("a ReLU in front of the first layer", "drop it: inputs are unsigned")
+        if self.affine is not None:
+            last = self.insert(f"{layer.name}_affine", "inserted: a batch norm behind an activation"
+                               " and in front of another")  # fmt: skip
+        if self.integers and last.bound is not None:
+            raise NotLegal("two activations in a row", "drop one of the two")
+        last.bound = bound if last.bound is None else min(last.bound, bound)
+        last.activation_source = layer.name
+        if layer.name not in last.sources:
+            last.sources.append(layer.name)
+
+    def apply_affine(self, factor: np.ndarray, offset: np.ndarray, source: str) -> None:
+        """Multiply and add per channel, behind an activation or on the input."""
+        before = self.affine if self.blocks else self.input_affine
+        if before is not None:
+            factor, offset = before[0] * factor, before[1] * factor + offset
+        if self.blocks:
+            self.affine = factor, offset
+        else:
+            self.input_affine = factor, offset
+        self.pending_sources.append(source)
+
+    def _finish(self, chain: KerasChain) -> None:
+        last = self.block
+        try:
+            if last is None:
+                raise NotLegal("there is no convolution or dense layer", "nothing to import")
+            if self.affine is not None:
+                self.insert(f"{last.name}_affine", "inserted: a batch norm ends the model")
+            elif last.pool == "max" and last.bound is not None:
+                self.insert(f"{last.name}_identity", "inserted: the chip ends with no max pool")
+        except NotLegal as problem:
+            self.faults.append(Fault(chain.layers[-1].name, problem.what, problem.remedy))
+
+
+def _linear(walk: FloatWalk, layer: KerasLayer, kernel: np.ndarray, filters: int) -> dict[str, Any]:
+    """Return the fields that every convolution has."""
+    config = layer.config
+    shape = walk.map_shape()
+    rows, columns = pair(config["strides"])
+    if rows != columns:
+        raise NotLegal(f"strides {rows} and {columns} differ", "use the same along both axes")
+    if str(config["padding"]).lower() not in ("same", "valid"):
+        raise NotLegal(f"padding {config['padding']!r}", "use 'same'")
+    pads = walk.padded
+    if config["padding"] == "same":
+        if pads != NO_PADS:
+            raise NotLegal("SAME padding behind a ZeroPadding2D", "drop one of the two")
+        pads = same_pads(shape, (kernel.shape[0], kernel.shape[1]), (rows, columns))
+    walk.padded = NO_PADS
+    bias = layer.weights["bias"].astype(np.float64) if config["use_bias"] else np.zeros(filters)
+    if bias.shape != (filters,):
+        raise ValueError(f"bias of shape {bias.shape}, the layer has {filters} filters")
+    return {"name": layer.name, "in_shape": shape, "stride": rows, "pads": pads, "bias": bias}
+
+
+def _kernel(layer: KerasLayer, name: str) -> np.ndarray:
+    kernel = layer.weights[name].astype(np.float64)
+    if kernel.ndim != 4 or not kernel.size:
+        raise ValueError(f"{name} of shape {kernel.shape}")
+    rates = pair(layer.config.get("dilation_rate", 1))
+    if rates != (1, 1):
+        if max((n - 1) * r + 1 for n, r in zip(kernel.shape[:2], rates, strict=True)) > 64:
+            raise NotLegal(f"kernel {kernel.shape[:2]} with gaps {rates}", "use no dilation")
+        kernel = dilate(kernel, rates)
+    return kernel
+
+
+def _check_channels(kernel: np.ndarray, walk: FloatWalk) -> None:
+    channels = walk.map_shape()[2]
+    if kernel.shape[2] != channels:
+        raise ValueError(f"kernel of {kernel.shape[2]} channels, the data has {channels}")
+
+
+def _conv(walk: FloatWalk, layer: KerasLayer) -> None:
+    kernel = _kernel(layer, "kernel")
+    groups = int(layer.config.get("groups", 1))
+    if groups < 1 or kernel.shape[3] % groups:
+        raise ValueError(f"groups {groups} of {kernel.shape[3]} filters")
+    notes = []
+    if groups > 1:
+        check_size(*kernel.shape, groups)
+        kernel = ungroup(kernel, groups)
+        notes.append(f"{groups} groups become one full kernel with zeros")
+    _check_channels(kernel, walk)
+    fields = _linear(walk, layer, kernel, kernel.shape[3])
+    walk.start(Block(kind="conv", kernel=kernel, notes=notes, **fields), layer)
+
+
+def _depthwise(walk: FloatWalk, layer: KerasLayer) -> None:
+    kernel = _kernel(layer, "depthwise_kernel")
+    _check_channels(kernel, walk)
+    channels, multiplier = kernel.shape[2:]
+    fields = _linear(walk, layer, kernel, channels * multiplier)
+    if multiplier > 1:
+        check_size(*kernel.shape, channels)
+        note = "depth_multiplier is not 1: it becomes a full kernel with zeros"
+        full = expand_depthwise(kernel)
+        walk.start(Block(kind="conv", kernel=full, notes=[note], **fields), layer)
+        return
+    if channels > MAX_CHANNELS:
+        raise NotLegal(f"{channels} channels exceed {MAX_CHANNELS}", "reduce them")
+    block = Block(
+        kind="separable", kernel=kernel.transpose(0, 1, 3, 2), pointwise=np.eye(channels),
+        depthwise_only=True, **fields,
+    )  # fmt: skip
+    walk.start(block, layer)
+
+
+def _separable(walk: FloatWalk, layer: KerasLayer) -> None:
+    kernel = _kernel(layer, "depthwise_kernel")
+    _check_channels(kernel, walk)
+    channels, multiplier = kernel.shape[2:]
+    pointwise = layer.weights["pointwise_kernel"].astype(np.float64)
+    if pointwise.ndim != 4 or pointwise.shape[:3] != (1, 1, channels * multiplier):
+        raise ValueError(f"pointwise_kernel of shape {pointwise.shape}")
+    pointwise = pointwise[0, 0]
+    fields = _linear(walk, layer, kernel, pointwise.shape[1])
+    if multiplier > 1:
+        check_size(*kernel.shape, channels)
+        check_size(*kernel.shape[:3], pointwise.shape[1])
+        note = "depth_multiplier is not 1: both kernels become one full kernel"
+        full = expand_depthwise(kernel) @ pointwise
+        walk.start(Block(kind="conv", kernel=full, notes=[note], **fields), layer)
+        return
+    block = Block(
+        kind="separable", kernel=kernel.transpose(0, 1, 3, 2), pointwise=pointwise, **fields
+    )
+    walk.start(block, layer)
+
+
+def _dense(walk: FloatWalk, layer: KerasLayer) -> None:
+    kernel = layer.weights["kernel"].astype(np.float64)
+    units = kernel.shape[1]
+    bias = np.zeros(units)
+    if layer.config["use_bias"]:
+        bias = layer.weights["bias"].astype(np.float64)
+    if kernel.ndim != 2 or bias.shape != (units,) or walk.shape[-1] != kernel.shape[0]:
+        raise ValueError(f"kernel {kernel.shape} on data {walk.shape}")
+    block = Block(
+        name=layer.name, kind="dense", in_shape=(1, 1, kernel.shape[0]),
+        kernel=kernel[None, None], bias=bias,
+    )  # fmt: skip
+    if math.prod(walk.shape[:-1]) > 1:  # Keras applies it at every position
+        block.in_shape, block.kind = walk.map_shape(), "conv"
+        block.notes.append("a dense layer on a map is a 1x1 convolution")
+    else:
+        block.in_shape = walk.block.out_shape if walk.block else (1, 1, kernel.shape[0])
+    before = walk.shape
+    walk.start(block, layer)
+    if block.kind == "dense":
+        walk.shape = (*before[:-1], units)
+
+
+def _batch_norm(walk: FloatWalk, layer: KerasLayer) -> None:
+    config = layer.config
+    axes = config.get("axis", -1)
+    axis = axes[0] if isinstance(axes, list) and len(axes) == 1 else axes
+    if axis not in (-1, len(walk.shape)):
+        raise NotLegal(f"normalizes along axis {axis}", "normalize the channels, the last axis")
+    channels = walk.shape[-1]
+    values = {}
+    for name, default in (("moving_mean", None), ("moving_variance", None),
+                          ("gamma", 1.0), ("beta", 0.0)):  # fmt: skip
+        given = layer.weights.get(name)
+        if given is None and default is None:
+            raise ValueError(f"lacks {name}")
+        values[name] = np.full(channels, default) if given is None else given.astype(np.float64)
+        if values[name].shape != (channels,):
+            raise ValueError(f"{name} of shape {values[name].shape}, the data has {channels}")
+    epsilon = float(config["epsilon"])
+    if (values["moving_variance"] + epsilon <= 0).any():
+        raise ValueError("a variance is negative")
+    norm = Norm(values["moving_mean"], values["moving_variance"], values["gamma"],
+                values["beta"], epsilon)  # fmt: skip
+    _per_channel(walk, norm, layer.name)
+
+
+def _per_channel(walk: FloatWalk, norm: Norm, source: str) -> None:
+    block = walk.block
+    if block is not None and block.bound is None and walk.affine is None:
+        if len(norm.gamma) != block.filters:
+            raise NotLegal("normalizes a flattened map", "normalize in front of Flatten")
+        block.normalize(norm, source)
+    else:
+        walk.apply_affine(norm.factor, norm.offset, source)
+
+
+def _constants(value: Any, channels: int) -> np.ndarray:
+    return np.broadcast_to(np.asarray(value, np.float64).reshape(-1), (channels,)).copy()
+
+
+def _rescaling(walk: FloatWalk, layer: KerasLayer) -> None:
+    channels = walk.shape[-1]
+    scale = _constants(layer.config["scale"], channels)
+    offset = _constants(layer.config.get("offset", 0.0), channels)
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all() and scale.all()):
+        raise ValueError("scale or offset is not finite, or the scale is 0")
+    block = walk.block
+    if block is not None and block.bound is None and walk.affine is None:
+        one = np.ones(channels)
+        _per_channel(walk, Norm(0 * one, one, scale, offset, 0.0), layer.name)
+    else:
+        walk.apply_affine(scale, offset, layer.name)
+
+
+def _normalization(walk: FloatWalk, layer: KerasLayer) -> None:
+    channels = walk.shape[-1]
+    mean = layer.weights.get("mean", layer.config.get("mean"))
+    variance = layer.weights.get("variance", layer.config.get("variance"))
+    if mean is None or variance is None:
+        raise ValueError("lacks mean and variance")
+    # Keras divides by the larger of the deviation and 1e-7.
+    deviation = np.maximum(np.sqrt(_constants(variance, channels)), 1e-7)
+    if layer.config.get("invert"):
+        raise NotLegal("an inverted normalization", "use a Rescaling")
+    walk.apply_affine(1 / deviation, -_constants(mean, channels) / deviation, layer.name)
+
+
+def _relu(walk: FloatWalk, layer: KerasLayer) -> None:
+    walk.rectify(layer, relu_bound(layer.config))
+
+
+def _max_pool(walk: FloatWalk, layer: KerasLayer) -> None:
+    config, block = layer.config, walk.block
+    shape = walk.map_shape()
+    size = pair(config["pool_size"])
+    stride = pair(config["strides"] if config.get("strides") is not None else size)
+    if block is None:
+        raise NotLegal("a max pool on the input", "pool the events when the frames are built")
+    if walk.affine is not None and (walk.affine[0] < 0).any():
+        raise NotLegal("a max pool behind a negative gain", "pool in front of the batch norm")
+    if block.pool is not None:
+        block = walk.insert(
+            f"{layer.name}_identity", "inserted: a layer of the chip pools only once"
+        )
+    pads = NO_PADS
+    if config["padding"] == "same":
+        pads = same_pads(shape, size, stride)
+    if min(out_sizes(shape, size, stride, pads)) < 1:
+        raise NotLegal(f"pool {size} exceeds the map {shape[0]}x{shape[1]}", "use a smaller one")
+    block.pool, block.pool_size, block.pool_stride, block.pool_pads = "max", size, stride, pads
+    block.sources.append(layer.name)
+    walk.shape = block.out_shape
+
+
+def _global_pool(walk: FloatWalk, layer: KerasLayer) -> None:
+    block = walk.block
+    shape = walk.map_shape()
+    if block is None:
+        raise NotLegal("a global average pool on the input", "begin with a convolution")
+    if block.bound is not None and walk.fuse and block.pool is None and walk.affine is None:
+        block.changes.append("the average is taken in front of the activation, not behind it")
+    elif block.bound is not None or block.pool is not None:
+        affine, walk.affine = walk.affine, None  # an average and an affine map may change places
+        block = walk.insert(
+            f"{layer.name}_identity", "inserted: the chip averages in front of the activation"
+        )
+        walk.affine = affine
+    if shape[:2] != (1, 1):
+        block.pool = "global_average"
+    block.sources.append(layer.name)
+    keep = layer.config.get("keepdims") or layer.kind == "AveragePooling2D"
+    walk.shape = block.out_shape if keep else (shape[2],)
+
+
+def _average_pool(walk: FloatWalk, layer: KerasLayer) -> None:
+    shape = walk.map_shape()
+    size = pair(layer.config["pool_size"])
+    if size != shape[:2]:
+        raise NotLegal(
+            f"an average over {size[0]}x{size[1]} of a map {shape[0]}x{shape[1]}",
+            "use a max pool, a stride, or GlobalAveragePooling2D",
+        )
+    _global_pool(walk, layer)
+
+
+def _zero_padding(walk: FloatWalk, layer: KerasLayer) -> None:
+    if any(map(any, walk.padded)):
+        raise NotLegal("two ZeroPadding2D in a row", "make one of the two")
+    padding = layer.config["padding"]
+    if isinstance(padding, int):
+        padding = ((padding, padding), (padding, padding))
+    rows, columns = ((p, p) if isinstance(p, int) else tuple(p) for p in padding)
+    if not all(type(v) is int and 0 <= v < 2**10 for v in (*rows, *columns)):
+        raise ValueError(f"padding {padding!r}")
+    if walk.affine is not None and walk.affine[1].any():
+        raise NotLegal("padding behind a batch norm that follows an activation",
+                       "normalize between convolution and activation")  # fmt: skip
+    walk.map_shape()
+    walk.padded_levels = not walk.blocks and walk.input_affine is None
+    walk.padded = ((rows[0], rows[1]), (columns[0], columns[1]))
+    walk.pending_sources.append(layer.name)
+
+
+def _flatten(walk: FloatWalk, layer: KerasLayer) -> None:
+    del layer
+    if walk.affine is not None:
+        check_size(*walk.shape)
+        repeats = math.prod(walk.shape[:-1])
+        walk.affine = np.tile(walk.affine[0], repeats), np.tile(walk.affine[1], repeats)
+    walk.shape = (math.prod(walk.shape),)
+
+
+def _reshape(walk: FloatWalk, layer: KerasLayer) -> None:
+    target = [int(n) for n in layer.config["target_shape"]]
+    count = math.prod(walk.shape)
+    if -1 in target:
+        rest = -math.prod(target)
+        target[target.index(-1)] = count // rest if rest > 0 else 0
+    if math.prod(target) != count or min(target, default=0) < 1:
+        raise ValueError(f"a reshape of {walk.shape} to {target}")
+    walk.shape = tuple(target)
+    if not walk.blocks:
+        walk.input_shape = walk.shape
+
+
+def _activation(walk: FloatWalk, layer: KerasLayer) -> None:
+    walk.activate(layer, layer.config.get("activation"))
+
+
+def _softmax(walk: FloatWalk, layer: KerasLayer) -> None:
+    del layer
+    walk.host = "softmax"
+
+
+def _ignore(walk: FloatWalk, layer: KerasLayer) -> None:
+    del walk, layer
+
+
+_HANDLERS: dict[str, Callable[[FloatWalk, KerasLayer], None]] = {
+    **dict.fromkeys(IGNORED, _ignore),
+    "Activation": _activation,
+    "AveragePooling2D": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Conv2D": _conv,
+    "Dense": _dense,
+    "DepthwiseConv2D": _depthwise,
+    "Flatten": _flatten,
+    "GlobalAveragePooling2D": _global_pool,
+    "MaxPooling2D": _max_pool,
+    "Normalization": _normalization,
+    "ReLU": _relu,
+    "Rescaling": _rescaling,
+    "Reshape": _reshape,
+    "SeparableConv2D": _separable,
+    "Softmax": _softmax,
+    "ZeroPadding2D": _zero_padding,
+}
