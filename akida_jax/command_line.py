@@ -60,6 +60,11 @@ COMMANDS = {
         "run",
         "Run a model on inputs of a file; print classes or other outputs, one line per input.",
     ),
+    "convert": Command(
+        "converting",
+        "convert",
+        "Convert a Keras model (.h5), float or quantized, into a model file.",
+    ),
     "export-c": Command(
         "exporting",
         "export_c",

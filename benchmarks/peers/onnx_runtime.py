@@ -3,8 +3,8 @@
 import collections
 import tempfile
 from collections.abc import Callable
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx

@@ -12,6 +12,7 @@ import pytest
 
 from akida_jax.command_line import COMMANDS
 from akida_jax.zoo.pretrained_models import pretrained, pretrained_bytes
+from tests.interop.keras_writer import write_keras
 
 EXPORTS = [name for name in COMMANDS if name.startswith("export-")]
 START = [sys.executable, "-m", "akida_jax.command_line"]
@@ -24,7 +25,29 @@ def files(tmp_path, monkeypatch):
     (tmp_path / "model.akj").write_bytes(pretrained_bytes("akida_tiny_synthetic"))
     shape = pretrained("akida_tiny_synthetic").input_shape
     np.save("input.npy", np.ones((2, *shape), np.uint8))
+    write_keras("keras.h5", small_keras(shape), shape)
     return tmp_path
+
+
+def small_keras(shape):
+    """Return a float Keras model of two layers."""
+    draw = np.random.default_rng(0)
+    head = {"kernel": draw.normal(size=(4, 3)), "bias": draw.normal(size=3)}
+    return [
+        (
+            "Conv2D",
+            {
+                "filters": 4,
+                "kernel_size": [3, 3],
+                "strides": [2, 2],
+                "padding": "same",
+                "activation": "relu",
+            },
+            {"kernel": draw.normal(size=(3, 3, shape[2], 4)), "bias": draw.normal(size=4)},
+        ),
+        ("GlobalAveragePooling2D", {}, {}),
+        ("Dense", {"units": 3}, head),
+    ]
 
 
 def broken(monkeypatch, error):
@@ -81,6 +104,7 @@ def test_the_example_of_each_help_works(name, command, files):
     assert result.out
     written = {path.name for path in files.iterdir()} - before
     expected = {
+        "convert": {"converted.akj"},
         "export-c": {"firmware"},
         "export-jax": {"model.jaxexport"},
         "export-onnx": {"model.onnx"},
@@ -91,7 +115,7 @@ def test_the_example_of_each_help_works(name, command, files):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option_is_bad_usage(name, command):
-    positional = {"summary": ("m",), **dict.fromkeys(EXPORTS, ("m", "t"))}
+    positional = {"summary": ("m",), "convert": ("m", "t"), **dict.fromkeys(EXPORTS, ("m", "t"))}
     result = command(name, *positional.get(name, ()), "--nope")
     assert result.code == 2
     assert "nope" in result.out + result.err
