@@ -147,7 +147,7 @@ def test_an_input_of_another_shape_is_refused(rng):
 
 
 def test_an_unknown_path_is_refused(rng):
-    with pytest.raises(ValueError, match="unknown path 'sse9'; choose from avx512_vnni"):
+    with pytest.raises(ValueError, match="unknown path 'sse9'; choose from amx, avx512_vnni"):
         NativeNetwork(small_model(rng).programs, path="sse9")
 
 

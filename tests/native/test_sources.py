@@ -51,7 +51,7 @@ def write_case(path, model, x):
 def compile_check(folder, flags):
     """Compile the checking program with every path; return it."""
     objects = []
-    for unit in build.units(with_paths=True, main="check.cc"):
+    for unit in build.units(build.vector_paths(), main="check.cc"):
         target = folder / unit.object
         command = [build.find_compiler(), *build.FLAGS, "-O1", "-g", *flags, *unit.flags]
         subprocess.run(

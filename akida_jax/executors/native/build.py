@@ -28,11 +28,13 @@ SOURCE = Path(__file__).parent / "source"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-psabi")
 _TIMEOUT_S = 600  # of one call of the compiler, which takes seconds
 _COMPILERS = ("c++", "g++", "clang++")
+_AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
+           "-mprefer-vector-width=512")  # fmt: skip
 _X86_PATHS = {
-    "avx512_vnni": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni",
-                    "-mprefer-vector-width=512"),
+    "amx": (*_AVX512, "-mamx-tile", "-mamx-int8"),
+    "avx512_vnni": _AVX512,
     "avx2": ("-mavx2",),
-}  # fmt: skip
+}
 
 logger = logging.getLogger("akida_jax")
 
@@ -89,17 +91,26 @@ def library_name() -> str:
     return f"native-{machine}-{digest.hexdigest()[:16]}.so"
 
 
-def units(*, with_paths: bool, main: str = "ffi.cc") -> list[Unit]:
+def vector_paths() -> tuple[str, ...]:
+    """Return the paths to build beside the portable one on this architecture."""
+    known = platform.machine().lower() in ("x86_64", "amd64")
+    # Tiles must be asked for, and how is known for Linux.
+    return tuple(
+        name for name in _X86_PATHS if known and (name != "amx" or sys.platform == "linux")
+    )
+
+
+def units(paths: tuple[str, ...], *, main: str = "ffi.cc") -> list[Unit]:
     """Return what is to be compiled, in the order in which it is to be linked.
 
     Of a function that several of them hold the linker keeps the first: it must not be one with
     instructions that only some processors have.
 
     Args:
-      with_paths: whether to build the paths that need vector instructions.
+      paths: those of `vector_paths` to build beside the portable one.
       main: the file that makes a library or a program of the rest.
     """
-    chosen = _X86_PATHS if with_paths and _is_x86() else {}
+    chosen = {name: _X86_PATHS[name] for name in paths}
     has = tuple(f"-DAKIDA_HAS_{name.upper()}" for name in chosen)
     include = ("-isystem", jax.ffi.include_dir())
     kernels = [
@@ -114,15 +125,11 @@ def units(*, with_paths: bool, main: str = "ffi.cc") -> list[Unit]:
     ]
 
 
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
-
-
 def build(name: str, folder: Path | None) -> Path:
     """Compile the kernel and return where it lies: in ``folder``, if that can be written.
 
-    Else in a temporary one, which is removed when Python ends. A compiler that does not know the
-    vector instructions builds the portable path alone.
+    Else in a temporary one, which is removed when Python ends. A compiler that does not know all
+    vector instructions builds the paths without tiles, or the portable path alone.
 
     Raises:
       NativeUnavailable: if there is no compiler, or compiling fails.
@@ -131,12 +138,7 @@ def build(name: str, folder: Path | None) -> Path:
     compiler = find_compiler()
     logger.info("building the native executor with %s into %s", compiler, folder)
     with tempfile.TemporaryDirectory(prefix="akida_jax-") as work:
-        try:
-            built = _compile(compiler, units(with_paths=True), Path(work))
-        except NativeUnavailable:
-            if not _is_x86():
-                raise
-            built = _compile(compiler, units(with_paths=False), Path(work))
+        built = _compile_most(compiler, Path(work))
         if folder is not None:
             try:
                 return _keep(built, folder / name)
@@ -145,6 +147,17 @@ def build(name: str, folder: Path | None) -> Path:
         temporary = tempfile.mkdtemp(prefix="akida_jax-")
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         return _keep(built, Path(temporary) / name)
+
+
+def _compile_most(compiler: str, folder: Path) -> Path:
+    paths = vector_paths()
+    for chosen in (paths, tuple(name for name in paths if name != "amx")):
+        if chosen:
+            try:
+                return _compile(compiler, units(chosen), folder)
+            except NativeUnavailable as fault:
+                logger.info("not built with %s: %s", ", ".join(chosen), fault)
+    return _compile(compiler, units(()), folder)
 
 
 def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:

@@ -12,7 +12,7 @@ import jax
 from akida_jax.executors.native.build import NativeUnavailable, build, cache_folder, library_name
 
 TARGET = "akida_jax_run"
-PATHS = ("avx512_vnni", "avx2", "portable")
+PATHS = ("amx", "avx512_vnni", "avx2", "portable")
 """Ways for different processors, the quickest first; numbered as in ``source/kernels.h``."""
 SWITCH = "AKIDA_JAX_NATIVE"
 """Environment variable: "off" keeps the kernel from being built and used."""

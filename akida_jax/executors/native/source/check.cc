@@ -56,7 +56,7 @@ int main(int count, char** arguments) {
     {
       akida_jax::Team team(std::atoi(arguments[2]) - 1, [&threads](std::function<void()> work) {
         threads.emplace_back(std::move(work));
-      });
+      }, akida_jax::find_kernels(network.path)->rest);
       akida_jax::run_network(network, input.data(), output.data(), team);
     }
     for (std::thread& thread : threads) thread.join();

@@ -39,7 +39,8 @@ ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
   }
   try {
     Team team(std::max<int64_t>(helpers, 0),
-              [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); });
+              [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); },
+              find_kernels(path)->rest);
     run_network(network, input.typed_data(), output->typed_data(), team);
   } catch (const std::bad_alloc&) {
     return ffi::Error::Internal("out of memory");

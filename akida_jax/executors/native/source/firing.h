@@ -120,9 +120,10 @@ class Writer {
 inline Ints larger(Ints a, Ints b) { return a > b ? a : b; }
 
 // The largest sums of each window of a row of windows, written over the first of them. Sums of
-// neighbours lie `stride` values apart.
-inline void pool_row(const Layer& layer, int64_t row, int32_t* sums, int64_t stride) {
-  const int64_t columns = layer.map_columns, line = columns * stride;
+// neighbours lie `stride` values apart, rows `line` values.
+inline void pool_row(const Layer& layer, int64_t row, int32_t* sums, int64_t stride,
+                     int64_t line) {
+  const int64_t columns = layer.map_columns;
   const int64_t rows = std::min(layer.pool_rows, layer.map_rows - row * layer.pool_row_stride);
   for (int64_t x = 0; x < layer.out_columns; ++x) {
     const int64_t left = x * layer.pool_column_stride;
@@ -136,22 +137,23 @@ inline void pool_row(const Layer& layer, int64_t row, int32_t* sums, int64_t str
   }
 }
 
-// Pools the potentials of an item, [map rows][map columns][blocks][16], and gives a block out.
+// Pools the potentials of an item, [map rows][pitch, at least map columns][blocks][16], and gives
+// a block out.
 inline void finish(const Layer& layer, const uint8_t* constants, const Item& item,
-                   const Target& target, int32_t* sums, int64_t stride, int64_t block) {
-  const int64_t columns = layer.map_columns;
+                   const Target& target, int32_t* sums, int64_t pitch, int64_t stride,
+                   int64_t block) {
   if (layer.pool == kGlobalSum) {
     Ints total = read<Ints>(target.totals + block * kLanes);
-    const int64_t pixels = (item.end_row - item.first_row) * columns;
-    for (int64_t i = 0; i < pixels; ++i) total += read<Ints>(sums + i * stride);
+    for (int64_t row = item.first_row; row < item.end_row; ++row, sums += pitch * stride)
+      for (int64_t i = 0; i < layer.map_columns; ++i) total += read<Ints>(sums + i * stride);
     std::memcpy(target.totals + block * kLanes, &total, sizeof total);
     return;
   }
   const Writer writer(layer, constants, target, block);
   const int64_t step = layer.pool == kMaxPool ? layer.pool_row_stride : 1;
   for (int64_t row = item.first_row; row < item.end_row; ++row) {
-    int32_t* line = sums + (row * step - item.first_map_row) * columns * stride;
-    if (layer.pool == kMaxPool) pool_row(layer, row, line, stride);
+    int32_t* line = sums + (row * step - item.first_map_row) * pitch * stride;
+    if (layer.pool == kMaxPool) pool_row(layer, row, line, stride, pitch * stride);
     writer.write(row, 0, layer.out_columns, line, stride);
   }
 }

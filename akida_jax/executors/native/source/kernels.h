@@ -6,7 +6,7 @@
 
 namespace akida_jax {
 
-constexpr int64_t kLargestTile = 14;  // pixels
+constexpr int64_t kLargestTile = 14;  // pixels whose sums registers hold
 
 // A stored input word that is not zero: four channels of a pixel.
 struct Event {
@@ -49,11 +49,13 @@ struct Kernels {
   // Gives out the totals of a global sum.
   void (*finish_totals)(const Layer&, const uint8_t* constants, const int32_t* totals,
                         const Target&);
+  // What a thread does when it has run its last item for now.
+  void (*rest)();
   int64_t filters_at_once;
 };
 
 // Paths in the order of preference.
-enum Path : int64_t { kAvx512Vnni = 0, kAvx2 = 1, kPortable = 2 };
+enum Path : int64_t { kAmx = 0, kAvx512Vnni = 1, kAvx2 = 2, kPortable = 3 };
 
 // Returns nothing where the path was not built or this processor lacks its instructions.
 const Kernels* find_kernels(int64_t path);

@@ -7,6 +7,9 @@
 
 #include "vectors.h"
 
+#if defined(AKIDA_AMX)  // has them too, for what its tiles do not do
+#define AKIDA_AVX512_VNNI
+#endif
 #if defined(AKIDA_AVX512_VNNI) || defined(AKIDA_AVX2)
 #include <immintrin.h>
 #endif

@@ -93,7 +93,7 @@ Sizes measure(const Network& network, int64_t threads, int64_t filters_at_once) 
       const Item item = make_item(layer, c, k);
       const int64_t rows = item.end_map_row - item.first_map_row;
       const int64_t pixels = rows * layer.map_columns;
-      const int64_t held = std::max(pixels, kLargestTile);
+      const int64_t held = std::max(rows * layer.stored_columns(), kLargestTile);
       enlarge(sizes.sums, held * filters_at_once * sizeof(int32_t));
       if (layer.kind == kSeparable) {
         enlarge(sizes.depthwise, pixels * layer.depthwise_channels());
@@ -325,7 +325,7 @@ void run_network(const Network& network, const uint8_t* input, int32_t* output, 
   const Layer &first = network.layers.front(), &last = network.layers.back();
   const int64_t in_size = first.in_rows * first.in_columns * first.in_channels;
   const int64_t out_size = last.out_rows * last.out_columns * last.filters;
-  Team alone(0, nullptr);
+  Team alone(0, nullptr, nullptr);
   Team& within = network.batch == 1 ? team : alone;
   const Sizes sizes = measure(network, within.size(), kernels.filters_at_once);
   const auto one = [&](int64_t i) {

@@ -1,6 +1,7 @@
 // The kernels of one path; AKIDA_PATH names it, lanes.h holds what is its own.
 #include <algorithm>
 
+#include "amx.h"
 #include "depthwise.h"
 #include "firing.h"
 #include "kernels.h"
@@ -91,11 +92,12 @@ struct Work {
   int64_t rows() const { return item.end_map_row - item.first_map_row; }
 };
 
+// Gives out the filters in hand, whose sums lie in rows of `pitch` pixels.
 template <int B>
-void finish_blocks(const Work& work) {
+void finish_blocks(const Work& work, int64_t pitch) {
   for (int b = 0; b < B; ++b)
     finish(work.layer, work.constants, work.item, work.target, work.scratch.sums + b * kLanes,
-           B * kLanes, work.block + b);
+           pitch, B * kLanes, work.block + b);
 }
 
 // Sums go out as they are made where nothing is pooled, else into memory.
@@ -113,6 +115,16 @@ void convolve_line(const Work& work, const Patch& patch, const uint8_t* in, cons
   }
 }
 
+// How the pixels of a convolution are cut into lines: rows of the map, or all as one line, with
+// what lies between two rows as pixels that nobody asks for. The latter fills tiles where rows are
+// short.
+Lines convolution_lines(const Work& work, const Patch& patch) {
+  const int64_t rows = work.rows(), columns = work.layer.map_columns;
+  const Lines by_rows = {rows, work.layer.stride * patch.row_stride, columns};
+  const Lines as_one = {1, 0, (rows - 1) * work.layer.stored_columns() + columns};
+  return 2 * tiles_of(as_one.pixels) <= rows * tiles_of(columns) ? as_one : by_rows;
+}
+
 template <class Dot, int B>
 void convolve_densely(const Work& work, const uint8_t* weights) {
   const Layer& layer = work.layer;
@@ -120,19 +132,25 @@ void convolve_densely(const Work& work, const uint8_t* weights) {
   const Patch patch = {layer.kernel_rows,    layer.row_bytes(),
                        steps,                layer.stride * pixel,
                        layer.kernel_rows * steps * 64, nullptr};
-  for (int64_t row = 0; row < work.rows(); ++row) {
-    const int64_t in_row = (work.item.first_map_row + row) * layer.stride;
-    convolve_line<Dot, B>(work, patch, work.in + in_row * layer.row_bytes(), weights, row);
+  const uint8_t* in = work.in + work.item.first_map_row * layer.stride * layer.row_bytes();
+  if (const Lines lines = convolution_lines(work, patch); fits_tiles(patch, lines)) {
+    multiply_lines<B>(patch, lines, in, weights, work.scratch.sums);
+    finish_blocks<B>(work, lines.bytes ? layer.map_columns : layer.stored_columns());
+    return;
   }
+  for (int64_t row = 0; row < work.rows(); ++row)
+    convolve_line<Dot, B>(work, patch, in + row * layer.stride * layer.row_bytes(), weights, row);
+  if (layer.pool != kNoPool) finish_blocks<B>(work, layer.map_columns);
 }
 
 template <class Dot, int B>
 void convolve(const Work& work, const uint8_t* weights, bool by_events) {
-  if (by_events)
+  if (by_events) {
     convolve_events<Dot, B>(work.layer, work.item, work.in, weights, work.scratch);
-  else
+    finish_blocks<B>(work, work.layer.map_columns);
+  } else {
     convolve_densely<Dot, B>(work, weights);
-  if (by_events || work.layer.pool != kNoPool) finish_blocks<B>(work);
+  }
 }
 
 // The second kernel of a separable layer, on the raised sums of the first.
@@ -143,19 +161,25 @@ void mix_channels(const Work& work, int64_t remainders) {
   const int32_t* first = reinterpret_cast<const int32_t*>(work.constants + layer.first);
   const Patch patch = {1, 0, steps, channels, steps * 64, first + work.block * kLanes};
   const uint8_t* weights = work.constants + layer.pointwise + work.block * patch.block_bytes;
-  if (remainders == 0) {
+  const int64_t pixels = work.rows() * layer.map_columns;
+  const Lines lines = {1, 0, pixels};
+  const bool by_tiles = fits_tiles(patch, lines);
+  if (remainders == 0 && !by_tiles) {
     const int64_t line_bytes = layer.map_columns * channels;
     for (int64_t row = 0; row < work.rows(); ++row)
       convolve_line<Dot4Small, B>(work, patch, work.scratch.depthwise + row * line_bytes, weights,
                                   row);
-    if (layer.pool != kNoPool) finish_blocks<B>(work);
+    if (layer.pool != kNoPool) finish_blocks<B>(work, layer.map_columns);
     return;
   }
-  line<Dot4Small, B>(patch, work.scratch.depthwise, work.rows() * layer.map_columns, weights,
-                     KeepSums<B>{work.scratch.sums});
+  if (by_tiles)
+    multiply_lines<B>(patch, lines, work.scratch.depthwise, weights, work.scratch.sums);
+  else
+    line<Dot4Small, B>(patch, work.scratch.depthwise, pixels, weights,
+                       KeepSums<B>{work.scratch.sums});
   add_remainders<B>(work.scratch.remainders, remainders, weights, patch.block_bytes,
                     work.scratch.sums);
-  finish_blocks<B>(work);
+  finish_blocks<B>(work, layer.map_columns);
 }
 
 template <int B>
@@ -196,7 +220,7 @@ void finish_totals(const Layer& layer, const uint8_t* constants, const int32_t* 
 }  // namespace
 
 const Kernels* kernels() {
-  static const Kernels table = {run_item, finish_totals, kBlocks * kLanes};
+  static const Kernels table = {run_item, finish_totals, release_tiles, kBlocks * kLanes};
   return &table;
 }
 

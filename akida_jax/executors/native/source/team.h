@@ -18,7 +18,10 @@ class Team {
   // Has a function run by another thread, some time.
   using Schedule = std::function<void(std::function<void()>)>;
 
-  Team(int64_t helpers, const Schedule& schedule) : shared_(std::make_shared<Shared>()) {
+  // `rest` is what each thread does after its last item of a job, nothing if it is null.
+  Team(int64_t helpers, const Schedule& schedule, void (*rest)())
+      : shared_(std::make_shared<Shared>()) {
+    shared_->rest = rest;
     for (int64_t i = 0; i < helpers; ++i)
       schedule([shared = shared_] { shared->help(); });
     size_ = helpers + 1;
@@ -33,6 +36,7 @@ class Team {
   // all are done. Throws std::bad_alloc if any of them threw.
   template <class Job>
   void run(int64_t items, const Job& job) {
+    const AtRest at_rest{shared_->rest};
     if (size_ == 1 || items == 1) {
       for (int64_t i = 0; i < items; ++i) job(i);
       return;
@@ -63,6 +67,13 @@ class Team {
     }
   }
 
+  struct AtRest {
+    void (*rest)();
+    ~AtRest() {
+      if (rest) rest();
+    }
+  };
+
   struct Shared {
     // Turn (16 bits), items (24) and the next item (24): drawn in one step, so that nobody
     // takes an item of a job that has been replaced.
@@ -72,6 +83,7 @@ class Team {
     std::atomic<bool> failed{false};
     const void* job = nullptr;
     void (*call)(const void*, int64_t) = nullptr;
+    void (*rest)() = nullptr;
 
     void work() {
       while (true) {
@@ -97,6 +109,7 @@ class Team {
         if (turn != seen) {
           seen = turn;
           spins = 0;
+          const AtRest at_rest{rest};
           work();
         }
         relax(spins);
