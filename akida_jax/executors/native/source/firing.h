@@ -34,36 +34,35 @@ class NearFiring {
   Floats factor_, constant_, highest_;
 };
 
-// The same for any divisor. The quotient of float32 is at most one level off; comparisons of
-// integers settle it. limit * divisor < 2**28 (akida_jax/quant/activations.py, `activate`).
+// The same for any divisor. The quotient of float32 is off by less than a quarter, so that rounding
+// it gives the level or the one below; a comparison of integers settles which. limit * divisor <
+// 2**28 (akida_jax/quant/activations.py, `activate`).
 class FarFiring {
  public:
   FarFiring(const Layer& layer, const uint8_t* constants, int64_t block)
       : threshold_(read<Ints>(constants + layer.threshold + block * 64)),
         divisor_(read<Ints>(constants + layer.divisor + block * 64)),
+        factor_(read<Floats>(constants + layer.factor + block * 64)),
         limit_(static_cast<int32_t>(layer.limit)),
-        fraction_(static_cast<int32_t>(layer.fraction)) {}
+        fraction_(static_cast<int32_t>(layer.fraction)),
+        ceiling_(((limit_ * divisor_) >> fraction_) + 1) {}
 
   inline Bytes operator()(Ints potentials) const {
-    const Ints ceiling = ((limit_ * divisor_) >> fraction_) + 1;
     Ints above = potentials - threshold_;
     above = above > 0 ? above : Ints{};
-    above = (above < ceiling ? above : ceiling) << fraction_;
-    const Floats quotient =
-        __builtin_convertvector(above, Floats) / __builtin_convertvector(divisor_, Floats);
-    Ints level = __builtin_convertvector(quotient, Ints);
-    level = level < limit_ ? level : Ints{} + limit_;
-    const Ints below = (level - 1) * divisor_;
-    // A comparison that holds is -1. The whole part of the quotient may be two levels too low, or
-    // one too high.
-    level = level - (above > below + divisor_) - (above > below + 2 * divisor_) + (above <= below);
+    above = above < ceiling_ ? above : ceiling_;
+    const Floats quotient = __builtin_convertvector(above, Floats) * factor_;
+    Ints level = __builtin_convertvector(quotient + 0.5f, Ints);
+    level = level - ((above << fraction_) > level * divisor_);  // a comparison that holds is -1
     level = level < limit_ ? level : Ints{} + limit_;
     return __builtin_convertvector(level, Bytes);
   }
 
  private:
   Ints threshold_, divisor_;
+  Floats factor_;
   int32_t limit_, fraction_;
+  Ints ceiling_;
 };
 
 // Gives out a block of filters: levels, or potentials of the last layer.

@@ -7,6 +7,8 @@
 namespace akida_jax {
 
 constexpr int64_t kLargestTile = 14;  // pixels whose sums registers hold
+constexpr int64_t kTileRows = 16;     // pixels of a processor's tile
+constexpr int64_t kHeldPixels = 64;   // at most, whose sums are in hand at a time
 
 // A stored input word that is not zero: four channels of a pixel.
 struct Event {

@@ -93,7 +93,7 @@ Sizes measure(const Network& network, int64_t threads, int64_t filters_at_once) 
       const Item item = make_item(layer, c, k);
       const int64_t rows = item.end_map_row - item.first_map_row;
       const int64_t pixels = rows * layer.map_columns;
-      const int64_t held = std::max(rows * layer.stored_columns(), kLargestTile);
+      const int64_t held = std::max(rows * layer.stored_columns(), kHeldPixels);
       enlarge(sizes.sums, held * filters_at_once * sizeof(int32_t));
       if (layer.kind == kSeparable) {
         enlarge(sizes.depthwise, pixels * layer.depthwise_channels());

@@ -63,6 +63,7 @@ bool list_events(const Layer& layer, const Item& item, const uint8_t* in, const 
       (item.end_map_row - 1 - item.first_map_row) * layer.stride + layer.kernel_rows;
   const uint8_t* from = in + first * layer.row_bytes();
   const int64_t words = rows * layer.row_bytes() / 4;
+  if (layer.event_percent == 0) return false;
   int32_t active = 0;
   for (int64_t i = 0; i < words; ++i) active += load_word(from + 4 * i) != 0;
   if (active * int64_t{100} > words * layer.event_percent) return false;
@@ -115,6 +116,19 @@ void convolve_line(const Work& work, const Patch& patch, const uint8_t* in, cons
   }
 }
 
+template <int B>
+void multiply_item(const Work& work, const Patch& patch, const Lines& lines, const uint8_t* in,
+                   const uint8_t* weights, bool at_once) {
+  int32_t* sums = work.scratch.sums;
+  if (at_once) {
+    const GiveOut<B> out = {work.layer, work.constants, work.target,
+                            sums,       work.block,     work.item.first_map_row};
+    multiply_lines<B>(patch, lines, in, weights, out);
+  } else {
+    multiply_lines<B>(patch, lines, in, weights, KeepSums<B>{sums});
+  }
+}
+
 // How the pixels of a convolution are cut into lines: rows of the map, or all as one line, with
 // what lies between two rows as pixels that nobody asks for. The latter fills tiles where rows are
 // short.
@@ -134,8 +148,10 @@ void convolve_densely(const Work& work, const uint8_t* weights) {
                        layer.kernel_rows * steps * 64, nullptr};
   const uint8_t* in = work.in + work.item.first_map_row * layer.stride * layer.row_bytes();
   if (const Lines lines = convolution_lines(work, patch); fits_tiles(patch, lines)) {
-    multiply_lines<B>(patch, lines, in, weights, work.scratch.sums);
-    finish_blocks<B>(work, lines.bytes ? layer.map_columns : layer.stored_columns());
+    const bool by_rows = lines.bytes != 0;
+    multiply_item<B>(work, patch, lines, in, weights, by_rows && layer.pool == kNoPool);
+    if (!by_rows || layer.pool != kNoPool)
+      finish_blocks<B>(work, by_rows ? layer.map_columns : layer.stored_columns());
     return;
   }
   for (int64_t row = 0; row < work.rows(); ++row)
@@ -163,20 +179,19 @@ void mix_channels(const Work& work, int64_t remainders) {
   const uint8_t* weights = work.constants + layer.pointwise + work.block * patch.block_bytes;
   const int64_t pixels = work.rows() * layer.map_columns;
   const Lines lines = {1, 0, pixels};
-  const bool by_tiles = fits_tiles(patch, lines);
-  if (remainders == 0 && !by_tiles) {
+  const bool at_once = remainders == 0 && layer.pool == kNoPool;
+  if (fits_tiles(patch, lines)) {
+    multiply_item<B>(work, patch, lines, work.scratch.depthwise, weights, at_once);
+  } else if (remainders == 0) {
     const int64_t line_bytes = layer.map_columns * channels;
     for (int64_t row = 0; row < work.rows(); ++row)
       convolve_line<Dot4Small, B>(work, patch, work.scratch.depthwise + row * line_bytes, weights,
                                   row);
-    if (layer.pool != kNoPool) finish_blocks<B>(work, layer.map_columns);
-    return;
-  }
-  if (by_tiles)
-    multiply_lines<B>(patch, lines, work.scratch.depthwise, weights, work.scratch.sums);
-  else
+  } else {
     line<Dot4Small, B>(patch, work.scratch.depthwise, pixels, weights,
                        KeepSums<B>{work.scratch.sums});
+  }
+  if (at_once) return;
   add_remainders<B>(work.scratch.remainders, remainders, weights, patch.block_bytes,
                     work.scratch.sums);
   finish_blocks<B>(work, layer.map_columns);

@@ -2,6 +2,8 @@
 #ifndef AKIDA_JAX_TILES_H_
 #define AKIDA_JAX_TILES_H_
 
+#include <algorithm>
+
 #include "firing.h"
 #include "kernels.h"
 #include "lanes.h"
@@ -97,25 +99,34 @@ void line(const Patch& patch, const uint8_t* in, int64_t pixels, const uint8_t* 
   tiles<Dot, 1, B>(patch, in, pixels, weights, pixel, out);
 }
 
+// What becomes of sums. `place` may be asked for several tiles, numbered by `i`, before `take`.
 template <int B>
-struct KeepSums {  // all of a line
+struct KeepSums {  // all
   int32_t* to;
-  int32_t* place(int64_t pixel) const { return to + pixel * B * kLanes; }
+  int32_t* place(int64_t pixel, int64_t = 0) const { return to + pixel * B * kLanes; }
   void take(int64_t, int64_t, const int32_t*) const {}
 };
 
 template <int B>
-struct GiveOut {  // of each tile at once
+struct GiveOut {  // of each tile at once, pixels counted from the first one of a row on
   const Layer& layer;
   const uint8_t* constants;
   const Target& target;
-  int32_t* tile;
+  int32_t* tiles;
   int64_t block, row;
-  int32_t* place(int64_t) const { return tile; }
+  int32_t* place(int64_t, int64_t i = 0) const { return tiles + i * kTileRows * B * kLanes; }
   void take(int64_t pixel, int64_t count, const int32_t* sums) const {
-    for (int b = 0; b < B; ++b)
-      Writer(layer, constants, target, block + b)
-          .write(row, pixel, count, sums + b * kLanes, B * kLanes);
+    int64_t at = row + pixel / layer.map_columns, column = pixel % layer.map_columns;
+    while (count > 0) {
+      const int64_t here = std::min(count, layer.map_columns - column);
+      for (int b = 0; b < B; ++b)
+        Writer(layer, constants, target, block + b)
+            .write(at, column, here, sums + b * kLanes, B * kLanes);
+      sums += here * B * kLanes;
+      count -= here;
+      ++at;
+      column = 0;
+    }
   }
 };
 
