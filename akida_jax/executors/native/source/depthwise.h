@@ -10,12 +10,17 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "columns.h"
 #include "kernels.h"
 #include "lanes.h"
 #include "vectors.h"
 
 namespace akida_jax {
 namespace AKIDA_PATH {
+
+#if !defined(AKIDA_AVX512_VNNI)
+
+constexpr int64_t kChannelsAtOnce = kDepthwiseLanes;
 
 // Stores 32 raised sums; returns the place behind the remainders added to the list.
 inline Remainder* store_raised(Shorts raised, uint8_t* to, int64_t pixel, int64_t channel,
@@ -57,29 +62,52 @@ Remainder* depthwise_line(const Layer& layer, const uint8_t* in, const Shorts* w
   return list;
 }
 
+// All lines of an item for some channels.
+template <int K>
+Remainder* depthwise_channels(const Layer& layer, const uint8_t* constants, const Item& item,
+                              const uint8_t* in, int64_t first, uint8_t* out, Remainder* list) {
+  const int64_t channels = layer.depthwise_channels();
+  Shorts taps[K * K];
+  for (int i = 0; i < K * K; ++i)
+    taps[i] = read<Shorts>(constants + layer.kernel + (i * channels + first) * 2);
+  const Shorts offset = read<Shorts>(constants + layer.offset + first * 2);
+  for (int64_t row = item.first_map_row, pixel = 0; row < item.end_map_row; ++row) {
+    const uint8_t* from = in + row * layer.stride * layer.row_bytes() + first;
+    list = depthwise_line<K>(layer, from, taps, offset, out + pixel * channels + first, pixel,
+                             first, list);
+    pixel += layer.map_columns;
+  }
+  return list;
+}
+
+#else
+
+constexpr int64_t kChannelsAtOnce = kColumnChannels;
+
+template <int K>
+Remainder* depthwise_channels(const Layer& layer, const uint8_t* constants, const Item& item,
+                              const uint8_t* in, int64_t first, uint8_t* out, Remainder* list) {
+  const ColumnTaps<K> taps(layer, constants, first);
+  for (int64_t row = item.first_map_row, pixel = 0; row < item.end_map_row; ++row) {
+    const uint8_t* from = in + row * layer.stride * layer.row_bytes() + first;
+    uint8_t* to = out + pixel * layer.depthwise_channels() + first;
+    list = column_line<K>(layer, from, taps, to, pixel, first, list);
+    pixel += layer.map_columns;
+  }
+  return list;
+}
+
+#endif
+
 // Returns how many remainders there are.
 inline int64_t convolve_depthwise(const Layer& layer, const uint8_t* constants, const Item& item,
                                   const uint8_t* in, const Scratch& scratch) {
-  const int64_t channels = layer.depthwise_channels(), size = layer.kernel_rows;
+  const auto some = layer.kernel_rows == 3   ? depthwise_channels<3>
+                    : layer.kernel_rows == 5 ? depthwise_channels<5>
+                                             : depthwise_channels<7>;
   Remainder* list = scratch.remainders;
-  Shorts taps[7 * 7];
-  for (int64_t first = 0; first < channels; first += kDepthwiseLanes) {
-    for (int64_t i = 0; i < size * size; ++i)
-      taps[i] = read<Shorts>(constants + layer.kernel + (i * channels + first) * 2);
-    const Shorts offset = read<Shorts>(constants + layer.offset + first * 2);
-    int64_t pixel = 0;
-    for (int64_t row = item.first_map_row; row < item.end_map_row; ++row) {
-      const uint8_t* from = in + row * layer.stride * layer.row_bytes() + first;
-      uint8_t* to = scratch.depthwise + pixel * channels + first;
-      if (size == 3)
-        list = depthwise_line<3>(layer, from, taps, offset, to, pixel, first, list);
-      else if (size == 5)
-        list = depthwise_line<5>(layer, from, taps, offset, to, pixel, first, list);
-      else
-        list = depthwise_line<7>(layer, from, taps, offset, to, pixel, first, list);
-      pixel += layer.map_columns;
-    }
-  }
+  for (int64_t first = 0; first < layer.depthwise_channels(); first += kChannelsAtOnce)
+    list = some(layer, constants, item, in, first, scratch.depthwise, list);
   return list - scratch.remainders;
 }
 
