@@ -9,6 +9,7 @@ import akida_jax as aj
 from akida_jax import zoo
 from akida_jax.executors import dense_potentials, run_layers
 from akida_jax.executors.native import PATHS, NativeNetwork, available_paths, native_fault
+from akida_jax.executors.native.network import pieces
 from tests.native.samples import close, dense, levels, wide_layers
 from tests.samples import expect, random_inputs, random_variables, small_model
 
@@ -139,11 +140,39 @@ def test_a_network_stands_inside_other_compiled_functions(rng):
     )
 
 
-def test_an_input_of_another_shape_is_refused(rng):
+@pytest.mark.parametrize("shape", [(2, 9, 8, 4), (2, 8, 9, 3), (2, 216), (2, 1, 1, 9, 8)])
+def test_an_input_of_another_shape_is_refused(shape, rng):
     model = small_model(rng)
+    assert model.input_shape == (9, 8, 3)
     network = NativeNetwork(model.programs)
-    with pytest.raises(Exception, match="the input has another size than the plan"):
-        np.asarray(network(np.zeros((2, 9, 8, 4), np.uint8)))
+    with pytest.raises(ValueError, match=r"takes inputs of shape \(n, 9, 8, 3\), got \(2, "):
+        network(np.zeros(shape, np.uint8))
+
+
+def test_the_kernel_itself_refuses_another_shape(rng):
+    network = NativeNetwork(small_model(rng).programs)
+    turned = np.zeros((2, 8, 9, 3), np.uint8)  # as many values
+    with pytest.raises(Exception, match="the input has another shape than the plan"):
+        np.asarray(network._run(turned, network._constants))
+
+
+@pytest.mark.parametrize("n", [0, 1, 16, 17, 31, 100, 256, 257, 1000])
+def test_pieces_cover_a_batch_once(n):
+    cut = list(pieces(n))
+    assert [i for piece in cut for i in range(n)[piece]] == list(range(n))
+    sizes = [piece.stop - piece.start for piece in cut]
+    assert all(size <= 16 or size in (32, 64, 128, 256) for size in sizes)
+    assert len(sizes) <= n // 256 + 5
+
+
+def test_a_batch_in_pieces_compiles_few_programs(rng):
+    model = close(wide_layers()["conv 1x1"], "conv 1x1")
+    network = NativeNetwork(model.programs)
+    x = levels(rng, model, 300, density=0.3)
+    expected = dense(model, x)
+    for n in range(260, 301):
+        np.testing.assert_array_equal(network(x[:n]), expected[:n], strict=True)
+    assert network._run._cache_size() <= 18  # 256, 32 and up to 16
 
 
 def test_an_unknown_path_is_refused(rng):

@@ -1,4 +1,4 @@
-// Sums of products in the tiles of a processor (AMX): 16 pixels by 16 filters by 64 bytes at a time.
+// Sums of products in a processor's tiles (AMX): 16 pixels by 16 filters by 64 bytes at a time.
 //
 // A block of weights is a tile as it lies in memory, a row of it a word of every filter; pixels are
 // the rows of another, loaded straight from a map, as far apart as they are there.
