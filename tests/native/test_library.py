@@ -49,6 +49,26 @@ print("done")
 """
 
 
+THREADS = """
+import os
+import numpy as np
+from akida_jax import zoo
+from akida_jax.executors.native import NativeNetwork, available_paths
+from tests.native.samples import dense, levels
+from tests.samples import random_variables
+rng = np.random.default_rng(3)
+model = zoo.blank_model("akidanet", alpha=0.25, classes=9, input_shape=(64, 64, 3))
+model = model.with_variables(random_variables(rng, model))
+x = levels(rng, model, 8, density=0.5)
+expected = dense(model, x)
+for path in available_paths()[:2]:
+    network = NativeNetwork(model.programs, path=path)
+    for n in range(1, 9):
+        np.testing.assert_array_equal(np.asarray(network(x[:n])), expected[:n])
+print("done")
+"""
+
+
 @pytest.fixture(autouse=True)
 def _built():
     if native_fault() is not None:
@@ -147,6 +167,15 @@ def test_a_folder_that_cannot_keep_it_does_no_harm(tmp_path):
 def test_nothing_is_read_beyond_an_input():
     done = subprocess.run(
         [sys.executable, "-c", GUARDED], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+@pytest.mark.parametrize("threads", [3, 5])
+def test_more_threads_than_inputs_share_their_rows(threads):
+    given = {**os.environ, "NPROC": str(threads)}  # sets the size of XLA's pool
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], env=given, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 

@@ -65,6 +65,35 @@ def compile_check(folder, flags):
     return program
 
 
+MANY_ITEMS = """
+#include <cstdio>
+#include <vector>
+#include "team.h"
+std::atomic<int> rests{0};
+int main() {
+  std::vector<std::thread> threads;
+  std::atomic<int64_t> sum{0};
+  const int64_t items = (int64_t{1} << 24) + 5;
+  {
+    akida_jax::Team team(2, [&](std::function<void()> work) { threads.emplace_back(work); },
+                         [] { ++rests; });
+    team.run(items, [&](int64_t item) { sum.fetch_add(item, std::memory_order_relaxed); });
+    team.run(0, [&](int64_t item) { sum.fetch_add(1); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::printf("%d %d\\n", sum == items * (items - 1) / 2, rests >= 2);
+}
+"""
+
+
+def test_a_team_runs_more_items_than_a_ticket_holds(tmp_path):
+    (tmp_path / "many.cc").write_text(MANY_ITEMS)
+    program = tmp_path / "many"
+    command = [build.find_compiler(), *build.FLAGS, "-I", str(build.SOURCE), "-pthread"]
+    subprocess.run([*command, str(tmp_path / "many.cc"), "-o", str(program)], check=True)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "1 1\n"
+
+
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_networks_run_clean(sanitizer, cases, tmp_path):
     program = compile_check(tmp_path, SANITIZERS[sanitizer])

@@ -2,8 +2,8 @@
 // processors that this machine does not have (tests/native/test_sources.py).
 //
 // A file holds int64 sizes (plan fields, bytes of constants, batch, bytes of inputs, values of
-// outputs), then plan, constants, inputs and the int32 outputs expected. Usage: check FILE
-// THREADS PATH...
+// outputs), then plan, constants, inputs and the int32 outputs expected. Every path runs with all
+// inputs, half of them and none on threads of their own. Usage: check FILE THREADS PATH...
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -25,6 +25,21 @@ std::vector<T> take(std::ifstream& file, int64_t count) {
     std::exit(2);
   }
   return values;
+}
+
+std::vector<int32_t> run(const akida_jax::Network& network, const std::vector<uint8_t>& input,
+                         size_t values, int64_t apart, int64_t count) {
+  std::vector<int32_t> output(values);
+  std::vector<std::thread> threads;
+  {
+    akida_jax::Team team(
+        count - 1,
+        [&threads](std::function<void()> work) { threads.emplace_back(std::move(work)); },
+        akida_jax::find_kernels(network.path)->rest);
+    akida_jax::run_network(network, input.data(), output.data(), apart, team);
+  }
+  for (std::thread& thread : threads) thread.join();
+  return output;
 }
 
 }  // namespace
@@ -51,19 +66,11 @@ int main(int count, char** arguments) {
       std::fprintf(stderr, "%s\n", fault.empty() ? "no such path here" : fault.c_str());
       return 2;
     }
-    std::vector<int32_t> output(expected.size());
-    std::vector<std::thread> threads;
-    {
-      akida_jax::Team team(std::atoi(arguments[2]) - 1, [&threads](std::function<void()> work) {
-        threads.emplace_back(std::move(work));
-      }, akida_jax::find_kernels(network.path)->rest);
-      akida_jax::run_network(network, input.data(), output.data(), team);
-    }
-    for (std::thread& thread : threads) thread.join();
-    if (output != expected) {
-      std::fprintf(stderr, "path %s gives other integers\n", arguments[i]);
-      return 1;
-    }
+    for (const int64_t apart : {int64_t{0}, network.batch / 2, network.batch})
+      if (run(network, input, expected.size(), apart, std::atoi(arguments[2])) != expected) {
+        std::fprintf(stderr, "path %s gives other integers\n", arguments[i]);
+        return 1;
+      }
   }
   std::printf("equal\n");
   return 0;

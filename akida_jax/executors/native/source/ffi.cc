@@ -24,24 +24,23 @@ ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
   network.constants = constants.typed_data();
   network.batch = input.dimensions()[0];
   network.path = path;
-  if (network.batch >= 1 << 24) return ffi::Error::InvalidArgument("the batch is too large");
   const std::string fault =
       read_plan(plan.begin(), plan.size(), static_cast<int64_t>(constants.element_count()),
                 static_cast<int64_t>(input.element_count()),
                 static_cast<int64_t>(output->element_count()), &network);
   if (!fault.empty()) return ffi::Error::InvalidArgument(fault);
+  const Layer& first = network.layers.front();
+  if (input.dimensions()[1] != first.in_rows || input.dimensions()[2] != first.in_columns ||
+      input.dimensions()[3] != first.in_channels)
+    return ffi::Error::InvalidArgument("the input has another shape than the plan");
   if (network.batch == 0) return ffi::Error::Success();
-  int64_t helpers = pool.num_threads() - 1;
-  if (network.batch > 1) {
-    helpers = std::min(helpers, network.batch - 1);
-  } else if (!gains_by_sharing(network)) {
-    helpers = 0;
-  }
+  const int64_t threads = std::max<int64_t>(pool.num_threads(), 1);
+  const int64_t apart = inputs_apart(network, threads);
+  const int64_t size = apart < network.batch ? threads : std::min(threads, network.batch);
   try {
-    Team team(std::max<int64_t>(helpers, 0),
-              [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); },
+    Team team(size - 1, [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); },
               find_kernels(path)->rest);
-    run_network(network, input.typed_data(), output->typed_data(), team);
+    run_network(network, input.typed_data(), output->typed_data(), apart, team);
   } catch (const std::bad_alloc&) {
     return ffi::Error::Internal("out of memory");
   }

@@ -313,6 +313,8 @@ std::string read_plan(const int64_t* plan, size_t count, int64_t constants_bytes
   return "";
 }
 
+namespace {
+
 bool gains_by_sharing(const Network& network) {
   int64_t total = 0;
   for (const Layer& layer : network.layers)
@@ -320,22 +322,31 @@ bool gains_by_sharing(const Network& network) {
   return total >= 4 * kSharedMacs;
 }
 
-void run_network(const Network& network, const uint8_t* input, int32_t* output, Team& team) {
+}  // namespace
+
+int64_t inputs_apart(const Network& network, int64_t threads) {
+  if (!gains_by_sharing(network)) return network.batch;
+  const int64_t left = network.batch % threads;
+  return 2 * left <= threads ? network.batch - left : network.batch;
+}
+
+void run_network(const Network& network, const uint8_t* input, int32_t* output, int64_t apart,
+                 Team& team) {
   const Kernels& kernels = *find_kernels(network.path);
   const Layer &first = network.layers.front(), &last = network.layers.back();
   const int64_t in_size = first.in_rows * first.in_columns * first.in_channels;
   const int64_t out_size = last.out_rows * last.out_columns * last.filters;
-  Team alone(0, nullptr, nullptr);
-  Team& within = network.batch == 1 ? team : alone;
-  const Sizes sizes = measure(network, within.size(), kernels.filters_at_once);
-  const auto one = [&](int64_t i) {
+  const auto one = [&](int64_t i, Team& within, const Sizes& sizes) {
     Run(network, within, sizes, kernels).run(input + i * in_size, output + i * out_size);
   };
-  if (network.batch == 1) {
-    one(0);
-  } else {
-    // Threads take whole inputs, so that a network's maps stay in one core's caches.
-    team.run(network.batch, one);
+  if (apart > 0) {
+    Team alone(0, nullptr, nullptr);
+    const Sizes sizes = measure(network, 1, kernels.filters_at_once);
+    team.run(apart, [&](int64_t i) { one(i, alone, sizes); });
+  }
+  if (apart < network.batch) {
+    const Sizes sizes = measure(network, team.size(), kernels.filters_at_once);
+    for (int64_t i = apart; i < network.batch; ++i) one(i, team, sizes);
   }
 }
 

@@ -2,6 +2,7 @@
 #ifndef AKIDA_JAX_TEAM_H_
 #define AKIDA_JAX_TEAM_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -32,8 +33,8 @@ class Team {
 
   int64_t size() const { return size_; }
 
-  // Runs `job(item)` for every item below `items` (at most 2**24), each once, and returns when
-  // all are done. Throws std::bad_alloc if any of them threw.
+  // Runs `job(item)` for every item below `items`, each once, and returns when all are done.
+  // Throws std::bad_alloc if any of them threw.
   template <class Job>
   void run(int64_t items, const Job& job) {
     const AtRest at_rest{shared_->rest};
@@ -41,6 +42,16 @@ class Team {
       for (int64_t i = 0; i < items; ++i) job(i);
       return;
     }
+    for (int64_t first = 0; first < items; first += kMostItems)
+      run_some(std::min(items - first, kMostItems), [&](int64_t item) { job(first + item); });
+  }
+
+ private:
+  // Of a ticket; threads that draw beyond the last item still count within its field.
+  static constexpr int64_t kMostItems = int64_t{1} << 23;
+
+  template <class Job>
+  void run_some(int64_t items, const Job& job) {
     Shared& s = *shared_;
     s.job = &job;
     s.call = [](const void* function, int64_t item) {
@@ -56,7 +67,6 @@ class Team {
     if (s.failed.load(std::memory_order_relaxed)) throw std::bad_alloc();
   }
 
- private:
   static void relax(int64_t spins) {
     if (spins < 2000) {
 #if defined(__x86_64__) || defined(__i386__)
