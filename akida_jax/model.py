@@ -362,8 +362,8 @@ class Model:
     def _check_input(self, x: Inputs) -> np.ndarray:
         x = np.asarray(x)
         name, limit = self.layers[0].name, activation_limit(self.input_bits)
-        shape = ", ".join(map(str, self.input_shape))
         if x.ndim != 4 or x.shape[1:] != tuple(self.input_shape):
+            shape = ", ".join(map(str, self.input_shape))
             raise ValueError(f"layer {name!r} takes inputs of shape (n, {shape}), got {x.shape}")
         if x.dtype != np.uint8:
             raise ValueError(f"layer {name!r} takes uint8 inputs, got {x.dtype}; cast them")

@@ -4,7 +4,7 @@
 
 One convolution with a small one behind, 4-bit inputs of which a given share is not zero, at random
 places or in whole pixels as behind an event camera, or event frames of `benchmarks.networks`.
-"native" chooses by `plan.EVENT_PERCENT` as `Model.forward` does; "native, rows" and
+"native" chooses by the share of its path as `Model.forward` does; "native, rows" and
 "native, events" are held to one way. The kernel counts words of four channels of which one is not
 zero; ``break_even`` is the share of them up to which events were quicker, by a straight line
 between two densities. "dense" and "event" are XLA's, on all cores.
@@ -26,7 +26,6 @@ from akida_jax import quant
 from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
 from akida_jax.executors.native import NativeNetwork
-from akida_jax.executors.native.plan import EVENT_PERCENT
 from akida_jax.quant.architecture import Pool
 from benchmarks.networks import CASES, compile_executor
 from benchmarks.timing import check_integers, measure_in_turns, write_result
@@ -67,9 +66,9 @@ def generate(shape: tuple[int, int, int], density: float, *, pixels: bool) -> np
 
 def measure(model: aj.Model, x: np.ndarray) -> dict:
     """Return times of all ways on one input."""
-    calls: dict[str, Callable[[], jax.Array]] = {}
+    calls: dict[str, Callable[[], jax.Array | np.ndarray]] = {}
     if choose_executor("native") == "native":
-        for name, percent in (("native", EVENT_PERCENT), (WAYS[0], 0), (WAYS[1], 100)):
+        for name, percent in (("native", None), (WAYS[0], 0), (WAYS[1], 100)):
             network = NativeNetwork(model.programs, event_percent=percent)
             calls[name] = functools.partial(network, x)
     for name in ("dense", "event"):

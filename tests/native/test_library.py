@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from akida_jax.executors.native import build, library, native_fault
+from akida_jax.executors.native import available_paths, build, library, native_fault
 
 pytestmark = pytest.mark.slow  # each starts Python anew, most compile
 
@@ -114,6 +114,20 @@ def test_a_compiler_that_fails_is_named(tmp_path):
     result = run(tmp_path, CXX=str(broken))
     assert f"{broken} cannot build it (error: no headers); give another compiler" in result.stdout
     assert "| 1 |" in result.stdout
+
+
+@pytest.mark.skipif("amx" not in build.vector_paths(), reason="has no tiles")
+def test_a_compiler_without_tiles_builds_the_other_paths(tmp_path):
+    old = tmp_path / "old"
+    refuses = 'case "$*" in *-mamx-tile*) echo "error: unknown option" >&2; exit 1;; esac'
+    old.write_text(f'#!/bin/sh\n{refuses}\nexec {build.find_compiler()} "$@"\n')
+    old.chmod(old.stat().st_mode | stat.S_IXUSR)
+    given = {**os.environ, build.CACHE: str(tmp_path / "cache"), "CXX": str(old)}
+    code = "from akida_jax.executors.native import available_paths; print(*available_paths())"
+    done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [path for path in available_paths() if path != "amx"]
 
 
 def test_a_compiler_that_cannot_run_is_named(tmp_path):

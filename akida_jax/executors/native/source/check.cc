@@ -27,6 +27,18 @@ std::vector<T> take(std::ifstream& file, int64_t count) {
   return values;
 }
 
+// Whether this thread's tiles are set up: other code must not find them so.
+bool holds_tiles(int64_t path) {
+  uint32_t in_use = 0;
+#if defined(__x86_64__)
+  if (path == akida_jax::kAmx) {
+    uint32_t high;
+    asm volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+  }
+#endif
+  return in_use & (3u << 17);  // XTILECFG, XTILEDATA
+}
+
 std::vector<int32_t> run(const akida_jax::Network& network, const std::vector<uint8_t>& input,
                          size_t values, int64_t apart, int64_t count) {
   std::vector<int32_t> output(values);
@@ -71,6 +83,10 @@ int main(int count, char** arguments) {
         std::fprintf(stderr, "path %s gives other integers\n", arguments[i]);
         return 1;
       }
+    if (holds_tiles(network.path)) {
+      std::fprintf(stderr, "path %s leaves tiles set up\n", arguments[i]);
+      return 1;
+    }
   }
   std::printf("equal\n");
   return 0;

@@ -14,9 +14,6 @@ namespace {
 constexpr int64_t kAlignment = 64;
 // Pixels of an item, at about which sums and depthwise sums still lie in a core's own caches.
 constexpr int64_t kItemPixels = 112;
-// Multiply-accumulates from which a layer gains by being shared, measured with 2 threads:
-// handing out a job costs a few microseconds.
-constexpr int64_t kSharedMacs = 400'000;
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -34,8 +31,8 @@ struct Cut {
   int64_t items() const { return row_items * block_items; }
 };
 
-Cut cut(const Layer& layer, int64_t threads, int64_t filters_at_once) {
-  if (macs(layer) < kSharedMacs) threads = 1;
+Cut cut(const Layer& layer, int64_t threads, const Kernels& kernels) {
+  if (macs(layer) < kernels.shared_macs) threads = 1;
   const int64_t rows = layer.work_rows();
   const int64_t pixels_a_row =
       layer.map_columns * (layer.pool == kMaxPool ? layer.pool_row_stride : 1);
@@ -45,7 +42,7 @@ Cut cut(const Layer& layer, int64_t threads, int64_t filters_at_once) {
   c.rows = (rows + c.row_items - 1) / c.row_items;
   c.row_items = (rows + c.rows - 1) / c.rows;
   // With too few rows the filters are shared out, if no depthwise sums would be repeated.
-  const int64_t step = filters_at_once / kLanes, blocks = layer.blocks();
+  const int64_t step = kernels.filters_at_once / kLanes, blocks = layer.blocks();
   c.block_items = 1;
   if (c.row_items < threads && layer.kind == kConvolution)
     c.block_items = std::min(threads, (blocks + step - 1) / step);
@@ -82,11 +79,11 @@ struct Sizes {
 
 void enlarge(int64_t& size, int64_t bytes) { size = std::max(size, aligned(bytes)); }
 
-Sizes measure(const Network& network, int64_t threads, int64_t filters_at_once) {
+Sizes measure(const Network& network, int64_t threads, const Kernels& kernels) {
   Sizes sizes;
   for (size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
-    const Cut c = cut(layer, threads, filters_at_once);
+    const Cut c = cut(layer, threads, kernels);
     enlarge(sizes.map[i % 2], layer.map_bytes());
     enlarge(sizes.totals, c.row_items * layer.blocks() * kLanes * sizeof(int32_t));
     for (int64_t k = 0; k < c.items(); k += c.block_items) {
@@ -94,7 +91,7 @@ Sizes measure(const Network& network, int64_t threads, int64_t filters_at_once) 
       const int64_t rows = item.end_map_row - item.first_map_row;
       const int64_t pixels = rows * layer.map_columns;
       const int64_t held = std::max(rows * layer.stored_columns(), kHeldPixels);
-      enlarge(sizes.sums, held * filters_at_once * sizeof(int32_t));
+      enlarge(sizes.sums, held * kernels.filters_at_once * sizeof(int32_t));
       if (layer.kind == kSeparable) {
         enlarge(sizes.depthwise, pixels * layer.depthwise_channels());
         enlarge(sizes.remainders, pixels * layer.in_channels * sizeof(Remainder));
@@ -214,7 +211,7 @@ class Run {
 
  private:
   void run_layer(const Layer& layer, const uint8_t* in, const Target& target) {
-    const Cut c = cut(layer, team_.size(), kernels_.filters_at_once);
+    const Cut c = cut(layer, team_.size(), kernels_);
     const int64_t filters = layer.blocks() * kLanes;
     if (layer.pool == kGlobalSum) std::fill_n(target.totals, c.row_items * filters, 0);
     team_.run(c.items(), [&](int64_t index) {
@@ -316,10 +313,11 @@ std::string read_plan(const int64_t* plan, size_t count, int64_t constants_bytes
 namespace {
 
 bool gains_by_sharing(const Network& network) {
+  const int64_t least = find_kernels(network.path)->shared_macs;
   int64_t total = 0;
   for (const Layer& layer : network.layers)
-    if (macs(layer) >= kSharedMacs) total += macs(layer);
-  return total >= 4 * kSharedMacs;
+    if (macs(layer) >= least) total += macs(layer);
+  return total >= 4 * least;
 }
 
 }  // namespace
@@ -341,11 +339,11 @@ void run_network(const Network& network, const uint8_t* input, int32_t* output, 
   };
   if (apart > 0) {
     Team alone(0, nullptr, nullptr);
-    const Sizes sizes = measure(network, 1, kernels.filters_at_once);
+    const Sizes sizes = measure(network, 1, kernels);
     team.run(apart, [&](int64_t i) { one(i, alone, sizes); });
   }
   if (apart < network.batch) {
-    const Sizes sizes = measure(network, team.size(), kernels.filters_at_once);
+    const Sizes sizes = measure(network, team.size(), kernels);
     for (int64_t i = apart; i < network.batch; ++i) one(i, team, sizes);
   }
 }

@@ -235,7 +235,8 @@ void finish_totals(const Layer& layer, const uint8_t* constants, const int32_t* 
 }  // namespace
 
 const Kernels* kernels() {
-  static const Kernels table = {run_item, finish_totals, release_tiles, kBlocks * kLanes};
+  static const Kernels table = {run_item, finish_totals, release_tiles, kBlocks * kLanes,
+                                kSharedMacs};
   return &table;
 }
 
