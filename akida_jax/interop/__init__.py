@@ -1,5 +1,6 @@
 """Keras models in and out, without TensorFlow."""
 
+from akida_jax.interop.exports import to_keras
 from akida_jax.interop.hdf5 import KerasFileError
 from akida_jax.interop.imports import from_keras
 from akida_jax.interop.keras_files import KerasModelError
@@ -12,4 +13,5 @@ __all__ = [
     "LayerReport",
     "Report",
     "from_keras",
+    "to_keras",
 ]
