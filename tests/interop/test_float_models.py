@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import akida_jax as aj
+from akida_jax import quant
 from tests.interop import keras_reference
 from tests.interop.keras_writer import write_keras
 
@@ -256,3 +257,64 @@ def test_every_order_computes_the_same(tmp_path, name):
     assert bound.max() < 1e-3 * np.abs(expected).max()
     difference = np.abs(y - expected).reshape(2, -1).max(-1)
     assert (difference <= bound).all()
+
+
+def test_fusing_says_what_changes(tmp_path):
+    shape, layers = EQUAL["depthwise, norm, relu, pointwise"]
+    write_keras(tmp_path / "m.h5", layers, shape)
+    exact = aj.interop.from_keras(tmp_path / "m.h5")
+    fused = aj.interop.from_keras(tmp_path / "m.h5", fuse=True)
+    assert [layer.spec.kind for layer in exact.network.layers] == [
+        "input_conv", "separable", "conv", "conv", "dense",
+    ]  # fmt: skip
+    assert [layer.spec.kind for layer in fused.network.layers] == [
+        "input_conv", "separable", "dense",
+    ]  # fmt: skip
+    dropped, averaged = fused.report.changes
+    assert "the activation between 'depthwiseconv2d_4' and 'conv2d_7' is dropped" in dropped
+    assert "the average is taken in front of the activation" in averaged
+
+
+def test_padding_between_two_levels_is_reported(tmp_path):
+    layers = [layer("Rescaling", scale=1 / 127.5, offset=-1.0), D.conv(1, 4), RELU6, *HEAD]
+    written = write_keras(tmp_path / "m.h5", layers, (8, 8, 1))
+    imported = aj.interop.from_keras(tmp_path / "m.h5")
+    assert imported.input_shift == 128
+    assert len(imported.report.changes) == 1
+    reach = float(imported.report.changes[0].split()[-1])
+    x = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.uint8)
+    # The first layer's sums differ by up to half a level times its weights, at the border alone.
+    first = np.asarray(imported.network.outputs(jnp.asarray(x))[0][1])
+    expected = keras_reference.run(written[:3], x)
+    difference = np.abs(first - expected)
+    assert difference[:, 1:-1, 1:-1].max() < 1e-5
+    assert 1e-5 < difference.max() <= reach * 1.001
+
+
+def test_an_imported_network_is_quantized_trained_and_converted(tmp_path):
+    shape, layers = EQUAL["pool, norm, relu"]
+    write_keras(tmp_path / "m.h5", layers, shape)
+    network = aj.interop.from_keras(tmp_path / "m.h5").network
+    x = np.random.default_rng(0).integers(0, 256, (8, *shape)).astype(np.uint8)
+    before = network.layers[1].norm.mean[...]
+    network(jnp.asarray(x), train=True)  # moves the statistics of its batch norm
+    assert (network.layers[1].norm.mean[...] != before).any()
+    twin = quant.quantize(network, calibration=x)
+    model = aj.convert(twin)
+    np.testing.assert_array_equal(model.forward(x), np.asarray(twin.forward(jnp.asarray(x))))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"input_bits": 3}, "input_bits must be 1, 2, 4 or 8, got 3"),
+        ({"input_scaling": (0, 1)}, "input_scaling must be a positive finite scale"),
+        ({"input_scaling": 3}, r"input_scaling must be \(scale, shift\)"),
+        ({"input_scaling": (2, 1)}, "input_scaling is for models without a rescaling"),
+    ],
+)
+def test_arguments_out_of_range(tmp_path, options, match):
+    shape, layers = EQUAL["relu at the end"]
+    write_keras(tmp_path / "m.h5", layers, shape)
+    with pytest.raises(ValueError, match=match):
+        aj.interop.from_keras(tmp_path / "m.h5", **options)
