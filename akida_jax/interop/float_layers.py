@@ -336,7 +336,8 @@ def _conv(walk: FloatWalk, layer: KerasLayer) -> None:
 
 
 def _depthwise(walk: FloatWalk, layer: KerasLayer) -> None:
-    kernel = _kernel(layer, "depthwise_kernel")
+    # Keras 3 calls it plainly the kernel.
+    kernel = _kernel(layer, "kernel" if "kernel" in layer.weights else "depthwise_kernel")
     _check_channels(kernel, walk)
     channels, multiplier = kernel.shape[2:]
     fields = _linear(walk, layer, kernel, channels * multiplier)

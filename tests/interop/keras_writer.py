@@ -50,8 +50,10 @@ def write_keras(path, layers, input_shape, *, version=2, functional=False):
         file.attrs["keras_version"] = "2.15.0" if version == 2 else "3.8.0"
         file.attrs["backend"] = "tensorflow"
         weights = file.create_group("model_weights")
-        for _, settings, arrays in layers:
+        for layer_kind, settings, arrays in layers:
             name = settings["name"]
+            if version == 3 and layer_kind == "DepthwiseConv2D":  # renamed there
+                arrays = {key.removeprefix("depthwise_"): v for key, v in arrays.items()}
             group = weights.require_group(name)
             ends = ":0" if version == 2 else ""
             names = [f"{name}/{key}{ends}" for key in arrays]

@@ -64,6 +64,9 @@ def test_what_it_quantizes_is_imported(tmp_path, offset, bits):
     tf_keras.utils.set_random_seed(3)
     first = [k.Rescaling(1 / 128, offset), k.Conv2D(6, 3, strides=2, padding="same")]
     model = build((16, 16, 3), first)
+    rng = np.random.default_rng(4)
+    for w in model.weights:  # biases too, and no dead channels
+        w.assign_add(np.abs(rng.normal(scale=0.1, size=w.shape)).astype(np.float32))
     x = np.random.default_rng(5).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     params = QuantizationParams(
         input_weight_bits=8, weight_bits=bits, activation_bits=4, per_tensor_activations=True
