@@ -10,9 +10,10 @@ import numpy as np
 from flax import nnx
 
 from akida_jax.interop.blocks import Block, Norm, NotLegal, identity_block
-from akida_jax.interop.float_layers import FloatWalk
+from akida_jax.interop.float_layers import walk_layers
 from akida_jax.interop.keras_files import KerasChain, KerasModelError
 from akida_jax.interop.reports import Imported, LayerReport, Report
+from akida_jax.interop.walks import FloatWalk
 from akida_jax.interop.windows import NO_PADS, SIZES, fit_same, out_sizes, same_pads
 from akida_jax.layers import specify
 from akida_jax.limits import INPUT_CHANNELS, Fault, find_faults
@@ -39,7 +40,7 @@ def import_float(
     chain: KerasChain, *, fuse: bool, scaling: tuple[float, float] | None, input_bits: int | None
 ) -> Imported:
     """Return the network of a float chain; arguments as in `from_keras`."""
-    walk = FloatWalk(chain, fuse=fuse)
+    walk = walk_layers(chain, fuse=fuse)
     where = f"in {chain.file}"
     if walk.faults:
         raise KerasModelError(walk.faults, where)

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from akida_jax.interop.blocks import Block, NotLegal
-from akida_jax.interop.float_layers import FloatWalk
+from akida_jax.interop.float_layers import walk_layers
 from akida_jax.interop.float_networks import specify_block
 from akida_jax.interop.keras_files import KerasChain, KerasLayer, KerasModelError
 from akida_jax.interop.reports import Imported, LayerReport, Report
+from akida_jax.interop.walks import FloatWalk
 from akida_jax.interop.windows import NO_PADS
 from akida_jax.layers import InputConvolutional, InputData, Specification, specify
 from akida_jax.limits import INPUT_CHANNELS, Fault, ModelError, find_faults
@@ -100,7 +101,7 @@ def exact_layers(
     where = f"in {chain.file}"
     if faults:
         raise KerasModelError(faults, where)
-    walk = FloatWalk(dataclasses.replace(chain, layers=tuple(plain)), fuse=False, integers=True)
+    walk = walk_layers(dataclasses.replace(chain, layers=tuple(plain)), fuse=False, integers=True)
     if walk.faults:
         raise KerasModelError(walk.faults, where)
     image = input_bits == 8 or (
