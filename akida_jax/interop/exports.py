@@ -22,7 +22,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from akida_jax.archives import check_target
 from akida_jax.convert import convert
 from akida_jax.interop.quantizeml import align, ceil_log2
 from akida_jax.interop.reports import LayerReport, Report
@@ -32,6 +31,7 @@ from akida_jax.model import Model
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.weights import weight_limit
+from akida_jax.writing import check_target
 
 _KERAS_VERSION = "2.15.0"
 _BUFFER_BITS = {"conv": 28, "dense": 28, "input_conv": 28, "separable": 32}
