@@ -32,7 +32,9 @@ from experiments.records import pictures
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, two_phases
 from experiments.training.runs import (
+    UNWATCHED,
     Run,
+    Watch,
     check_output,
     open_run,
     run_folder,
@@ -152,8 +154,13 @@ PRESETS = {
 }  # fmt: skip
 
 
-def run(config: Config, console: Console) -> dict:
+def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
     """Train, convert, evaluate; return the result that is written as JSON.
+
+    Args:
+      config: the settings.
+      console: receives the progress.
+      watch: who looks on.
 
     Raises:
       ValueError: before training, if the chip cannot hold the network, the output is no
@@ -166,12 +173,12 @@ def run(config: Config, console: Console) -> dict:
     if (finished := this.finished(console)) is not None:
         return finished
     dataset, frames, seconds = _load_timed(config, console)
-    network = _build(config, dataset, frames)
+    network = _build(config, dataset, frames, watch)
     this.begin()
     gallery = this.folder / "frames.png"
     names = dataset.class_names
     pictures.draw_gallery(frames.train_x, frames.train_y, names, gallery, _data_title(config))
-    network, history = _train(config, this, network, frames, console)
+    network, history = _train(config, this, network, frames, console, watch)
     model = aj.convert(network)
     aj.save(model, this.folder / "model.akj")
     return this.write_result(
@@ -250,7 +257,7 @@ def evaluate(
 
 
 def _build(
-    config: Config, dataset: datasets.EventDataset, frames: datasets.EventFrames
+    config: Config, dataset: datasets.EventDataset, frames: datasets.EventFrames, watch: Watch
 ) -> quant.Sequential:
     """Return the float network, having seen that its quantized twin can be converted."""
     network = zoo.build(
@@ -259,7 +266,7 @@ def _build(
         input_shape=frames.train_x.shape[1:],
         seed=config.seed,
     )
-    aj.convert(_quantizer(config)(network))
+    watch.on_untrained(aj.convert(_quantizer(config)(network)))
     return network
 
 
@@ -277,6 +284,7 @@ def _train(
     network: quant.Sequential,
     frames: datasets.EventFrames,
     console: Console,
+    watch: Watch,
 ) -> tuple[quant.Sequential, list[dict]]:
     order = np.random.default_rng(config.seed).permutation(len(frames.train_x))
     augment = functools.partial(
@@ -289,6 +297,7 @@ def _train(
         datasets.Examples(frames.train_x, frames.train_y),
         datasets.Examples(frames.test_x, frames.test_y),
         console,
+        watch=watch,
         quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
         recipe=Recipe(batch_size=config.batch_size, augment=augment),
         seed=config.seed,

@@ -29,7 +29,9 @@ from experiments.train_data import DataName, TrainingData, load
 from experiments.training import evaluation
 from experiments.training.recipes import Phase, Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
+    UNWATCHED,
     Run,
+    Watch,
     check_output,
     open_run,
     run_folder,
@@ -59,6 +61,9 @@ class Config:
       size: rows and columns of the images; the data set's own by default.
       n_train: use the first so many training examples in random order; all by default.
       bits: input weights, weights, activations; by default those the model is published with.
+      layer_weight_bits: exceptions: a regular expression of layer names, and their weight bits;
+        later ones win.
+      layer_act_bits: the same for activation bits.
       weight_quantizer: how the weights' scale is chosen.
       n_calibration: training examples from which activation ranges are chosen; 0 for those
         of the float network's ReLU.
@@ -91,6 +96,8 @@ class Config:
     size: int | None = None
     n_train: int | None = None
     bits: tuple[int, int, int] | None = None
+    layer_weight_bits: tuple[tuple[str, int], ...] = ()
+    layer_act_bits: tuple[tuple[str, int], ...] = ()
     weight_quantizer: quant.WeightQuantizer = "max_per_filter"
     n_calibration: int = 256
     seed: int = 0
@@ -172,8 +179,13 @@ PRESETS = {
 }  # fmt: skip
 
 
-def run(config: Config, console: Console) -> dict:
+def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
     """Train, convert, evaluate; return the result that is written as JSON.
+
+    Args:
+      config: the settings.
+      console: receives the progress.
+      watch: who looks on.
 
     Raises:
       ValueError: before training, if the chip cannot hold the network, the output is no
@@ -187,9 +199,9 @@ def run(config: Config, console: Console) -> dict:
     this = open_run(config, config.folder, data.fingerprint, console)
     if (finished := this.finished(console)) is not None:
         return finished
-    network = build(config, data)
+    network = build(config, data, watch)
     this.begin()
-    network, history = _train(config, this, network, data, console)
+    network, history = _train(config, this, network, data, console, watch)
     model = aj.convert(network)
     aj.save(model, this.folder / "model.akj")
     return this.write_result(
@@ -210,8 +222,13 @@ def _label(config: Config) -> str:
     return label if config.alpha is None else f"{label} {config.alpha:g}"
 
 
-def build(config: Config, data: TrainingData) -> quant.Sequential:
+def build(config: Config, data: TrainingData, watch: Watch = UNWATCHED) -> quant.Sequential:
     """Return the float network, having seen that its quantized twin can be converted.
+
+    Args:
+      config: the settings.
+      data: shape of the inputs, and classes.
+      watch: sees the converted twin.
 
     Raises:
       ValueError: if the chip cannot hold the twin, or the network has no such option or
@@ -229,6 +246,7 @@ def build(config: Config, data: TrainingData) -> quant.Sequential:
     if model.output_shape[:2] != (1, 1):
         raise ValueError(f"the network {config.model} gives a map {model.output_shape}, not "
                          "classes; see experiments.detection")  # fmt: skip
+    watch.on_untrained(model)
     return network
 
 
@@ -236,6 +254,11 @@ def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
     widths = zoo.published_widths(config.model)
     if config.bits is not None:
         widths["bits"] = config.bits
+    own = [
+        *(quant.Rule(layers=layers, weight_bits=n) for layers, n in config.layer_weight_bits),
+        *(quant.Rule(layers=layers, act_bits=n) for layers, n in config.layer_act_bits),
+    ]
+    widths["overrides"] = (*widths["overrides"], *own)
     return functools.partial(quant.quantize, weight_quantizer=config.weight_quantizer, **widths)
 
 
@@ -266,7 +289,12 @@ def recipe(config: Config, augment: Callable | None) -> Recipe:
 
 
 def _train(
-    config: Config, this: Run, network: quant.Sequential, data: TrainingData, console: Console
+    config: Config,
+    this: Run,
+    network: quant.Sequential,
+    data: TrainingData,
+    console: Console,
+    watch: Watch,
 ) -> tuple[quant.Sequential, list[dict]]:
     sample = data.sample(config.n_calibration, seed=config.seed)
     return train_visibly(
@@ -276,6 +304,7 @@ def _train(
         data.train,
         data.test,
         console,
+        watch=watch,
         quantize=functools.partial(_quantizer(config), calibration=sample),
         recipe=recipe(config, data.augment),
         seed=config.seed,

@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import akida_jax as aj
 from akida_jax import quant
 from experiments import hosts
 from experiments.records.files import write_text
@@ -60,6 +61,24 @@ def check_output(folder: Path) -> None:
             raise ValueError(
                 f"--output must be a folder, but {path} is a file; choose another or remove it"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Who looks on while a run goes; what its functions raise ends the run.
+
+    Attributes:
+      on_untrained: called before training with the converted twin of the untrained network; not
+        for a run that is finished already.
+      on_epoch: called with each epoch's row of metrics, its checkpoint written; also for
+        epochs done before.
+    """
+
+    on_untrained: Callable[[aj.Model], None] = lambda model: None
+    on_epoch: Callable[[dict], None] = lambda row: None
+
+
+UNWATCHED = Watch()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +161,7 @@ def train_visibly(
     test: Any,
     console: Console,
     shown: str = "test_accuracy",
+    watch: Watch = UNWATCHED,
     **settings: Any,
 ) -> tuple[quant.Sequential, list[dict]]:
     """Train as `trainer.train` does, with checkpoints in the run's folder and a bar.
@@ -154,6 +174,7 @@ def train_visibly(
       test: what is measured after every epoch.
       console: receives the bar.
       shown: the number beside the bar, a share of 1.
+      watch: who looks on.
       **settings: other arguments of `trainer.train`.
     """
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(),
@@ -165,6 +186,7 @@ def train_visibly(
         def show(row: dict) -> None:
             text = f"{row['phase']}, test {row[shown]:.1%}"
             progress.update(bar, completed=row["epoch"], description=text)
+            watch.on_epoch(row)
 
         return trainer.train(
             network,

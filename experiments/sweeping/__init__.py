@@ -1,0 +1,1 @@
+"""Sweeps of settings: their axes, the study that workers share, outputs and report."""

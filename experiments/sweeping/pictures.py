@@ -1,0 +1,112 @@
+"""Pictures of a sweep, drawn from the contents of its JSON alone."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from experiments.sweeping.points import OBJECTIVES
+
+_GREEN, _GREY = "#1b7837", "#888888"
+_COLOURS = ("#2166ac", "#b35806", "#762a83", "#666666")
+_LABELS = {
+    "accuracy": "accuracy of the integer model, %",
+    "energy_mj": "modelled energy, mJ per sample",
+    "dynamic_mj": "modelled dynamic energy, mJ per sample",
+    "latency_ms": "modelled latency, ms",
+    "nps": "neural processors, modelled",
+    "size_kb": "weights, kB",
+}
+#: A ratio of largest to smallest beyond which an axis is logarithmic.
+_WIDE = 8
+#: Stands for the colour of the page's text while matplotlib draws.
+_TEXT = "#010203"
+
+
+def draw_front(result: Mapping[str, Any]) -> Figure:
+    """Draw every complete trial, and the Pareto front: the first objective against each other.
+
+    With one objective the second axis is energy, or accuracy against energy.
+    """
+    pairs = _pairs(result["objectives"])
+    figure = Figure(figsize=(1 + 5.4 * len(pairs), 4.2))
+    panels = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for axis, (across, up) in zip(panels, pairs, strict=True):
+        _draw_panel(axis, result, across, up)
+    panels[0].legend(fontsize=8, loc="best")
+    figure.suptitle(_plain(result["title"]), fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _pairs(objectives: Sequence[str]) -> list[tuple[str, str]]:
+    first, *others = objectives
+    if others:
+        return [(other, first) for other in others]
+    return [("energy_mj", first) if first != "energy_mj" else ("energy_mj", "accuracy")]
+
+
+def _draw_panel(axis: Axes, result: Mapping[str, Any], across: str, up: str) -> None:
+    complete = [row for row in result["rows"] if row["state"] == "complete"]
+    groups = list(dict.fromkeys((row["device"], row["mode"]) for row in complete))
+    for i, group in enumerate(groups):
+        members = [row for row in complete if (row["device"], row["mode"]) == group]
+        axis.scatter(*_places(members, across, up), s=26, color=_COLOURS[i % len(_COLOURS)],
+                     marker="os^D"[i % 4], alpha=0.75, linewidths=0, label=", ".join(group))  # fmt: skip
+    rows = {row["trial"]: row for row in complete}
+    front = sorted((rows[n] for n in result["front"]), key=lambda row: row[across])
+    if len(result["objectives"]) == 2:
+        axis.plot(*_places(front, across, up), color=_GREEN, lw=1.2, zorder=1,
+                  drawstyle="steps-post", label="Pareto front")  # fmt: skip
+    axis.scatter(*_places(front, across, up), s=70, facecolors="none", edgecolors=_GREEN)
+    for row in front:
+        x, y = _places([row], across, up)
+        axis.annotate(str(row["trial"]), (x[0], y[0]), xytext=(4, -11),
+                      textcoords="offset points", fontsize=7)  # fmt: skip
+    if result["chosen"] is not None:
+        axis.scatter(*_places([rows[result["chosen"]]], across, up), marker="*", s=140,
+                     color=_GREEN, zorder=4, label="shown in the report")  # fmt: skip
+    axis.set_xlabel(_LABELS[across])
+    axis.set_ylabel(_LABELS[up])
+    axis.grid(alpha=0.3)
+    values = [row[across] for row in complete]
+    if min(values) > 0 and max(values) > _WIDE * min(values):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def _places(
+    rows: Sequence[Mapping[str, Any]], across: str, up: str
+) -> tuple[list[float], list[float]]:
+    def shown(row: Mapping[str, Any], name: str) -> float:
+        return row[name] * (100 if name == "accuracy" else 1)
+
+    assert {across, up} <= OBJECTIVES.keys()
+    return [shown(row, across) for row in rows], [shown(row, up) for row in rows]
+
+
+def _plain(text: str) -> str:
+    """Return a text that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def front_svg(result: Mapping[str, Any]) -> str:
+    """Return the picture as SVG for a page, its text and lines in the page's colour."""
+    style = {"svg.fonttype": "none", "svg.hashsalt": "akida-jax", "text.color": _TEXT,
+             "axes.edgecolor": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT,
+             "ytick.color": _TEXT, "axes.facecolor": "none", "legend.framealpha": 0,
+             "font.family": "sans-serif"}  # fmt: skip
+    with mpl.rc_context(style):
+        figure = draw_front(result)
+        buffer = io.StringIO()
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight",
+                       metadata=metadata)  # fmt: skip
+    drawn = buffer.getvalue()
+    drawn = drawn[drawn.index("<svg") :].replace(_TEXT, "currentColor")
+    return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
