@@ -2,7 +2,7 @@
 
     python -m experiments.sweep                     # digits, offline, in some minutes
     python -m experiments.sweep smoke               # the whole sweep in under a minute
-    python -m experiments.sweep fashion --workers 2 # AkidaNet on Fashion-MNIST
+    python -m experiments.sweep fashion --workers 2 # GXNOR on Fashion-MNIST, docs/sweeps.md
     python -m experiments.sweep gestures            # Akida Tiny and Small, synthetic gestures
     python -m experiments.sweep nmnist              # the same on N-MNIST
 
@@ -38,6 +38,8 @@ DeviceName = Literal["akd1000", "akd1500"]
 
 _RANGES = {"trials": COUNT, "workers": COUNT, "seed": (0, 2**31 - 1), "batch": (1, 2**24 - 1),
            "grace_s": (0.1, math.inf), "choose": (0, math.inf)}  # fmt: skip
+#: Settings that every command that joins in must have in common, besides those of the base.
+_SHARED = ("axes", "objectives", "sampler", "pruner", "seed", "device", "mode", "batch")
 _POINTS = "runs/sweep/points"
 #: Smallest and largest population of NSGA-II; else a quarter of the trials.
 _POPULATION = (4, 50)
@@ -82,9 +84,7 @@ class Config:
       ValueError: naming every option that cannot work.
     """
 
-    base: Base = dataclasses.field(
-        default_factory=lambda: train.Config(output=_POINTS)
-    )
+    base: Base = dataclasses.field(default_factory=lambda: train.Config(output=_POINTS))
     axes: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ("accuracy", "energy_mj")
     sampler: SamplerName = "grid"
@@ -130,8 +130,7 @@ class Config:
             "base": {"experiment": type(self.base).__module__,
                      **without_places(dataclasses.asdict(self.base))},
             "data_fingerprint": data,
-            **{key: getattr(self, key) for key in ("axes", "objectives", "sampler", "pruner", "seed",
-                                                   "device", "mode", "batch")},
+            **{key: getattr(self, key) for key in _SHARED},
         }  # fmt: skip
 
 
@@ -180,22 +179,31 @@ PRESETS = {
                objectives=("accuracy", "energy_mj"), name="digits"),
     ),
     "smoke": (
-        "a grid of two trainings and four placements; the accuracy means nothing",
+        "one training, three placements and one that is impossible; the accuracy means nothing",
         Config(base=dataclasses.replace(train.PRESETS["smoke"][1], output="runs/smoke/points"),
-               axes=("bits=8/4/4,8/2/2", "device=akd1000,akd1500"), name="smoke",
+               axes=("device=akd1000,akd1500", "mode=minimal,hw_pr"), name="smoke",
                output="runs/smoke"),
     ),
     "fashion": (
-        "AkidaNet on 6,000 images of Fashion-MNIST: width, bits, chip and mode",
+        "GXNOR on 6,000 images of Fashion-MNIST: bits, resolution, chip and mode",
         Config(
             base=train.Config(
-                model="akidanet", data="fashion-mnist", alpha=0.25, halvings=4, size=32,
-                n_train=6000, flip=True, shift=1, float_epochs=6, quantized_epochs=2,
-                weight_decay=1e-3, batch_size=64, output=_POINTS,
+                model="gxnor", data="fashion-mnist", n_train=6000, flip=True, shift=1,
+                float_epochs=4, quantized_epochs=3, quantized_rates=(1e-5, 1e-3), batch_size=64,
+                output=_POINTS,
             ),
-            axes=("alpha=0.125,0.25", "bits=8/4/4,8/2/4", "weight_bits[separable_.*]=2,4",
+            axes=("bits=8/4/4,8/2/2", "weight_bits[fc_1]=2,4", "size=28,32",
                   "device=akd1000,akd1500", "mode=minimal,all_nps"),
-            objectives=("accuracy", "energy_mj"), name="fashion",
+            name="fashion",
+        ),
+    ),
+    "fashion-akidanet": (
+        "AkidaNet on all of Fashion-MNIST: width, bits, chip and mode",
+        Config(
+            base=dataclasses.replace(train.PRESETS["fashion-akidanet"][1], output=_POINTS),
+            axes=("alpha=0.125,0.25,0.5", "bits=8/4/4,8/2/4", "weight_bits[separable_.*]=2,4",
+                  "device=akd1000,akd1500", "mode=minimal,all_nps"),
+            name="fashion-akidanet",
         ),
     ),
     "gestures": (

@@ -96,10 +96,9 @@ class SharedStudy:
     def retry(self) -> int:
         """Let every failed trial that nobody repeats be repeated; return how many."""
         with self.lock():
-            failed = [
-                trial for trial in self.trials()
-                if trial.user_attrs.get("kind") == "failed" and _repeat(trial, self.trials()) is None
-            ]  # fmt: skip
+            trials = self.trials()
+            failed = [t for t in trials if t.user_attrs.get("kind") == "failed"]
+            failed = [trial for trial in failed if _repeat(trial, trials) is None]
             for trial in failed:
                 self._enqueue_again(trial)
         return len(failed)

@@ -2,6 +2,7 @@
 
 import html
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ _HEADS = {
 }  # fmt: skip
 _DIGITS = {"energy_mj": 4, "dynamic_mj": 5, "latency_ms": 4, "fps": 1, "size_kb": 1,
            "training_s": 0}  # fmt: skip
+#: Characters in a line of the summary.
+_WIDTH = 128
 
 
 def make_page(result: Result) -> str:
@@ -176,8 +179,14 @@ def _chosen(result: Result) -> str:
         f"<b>{row['latency_ms']:.3f} ms</b> per sample, modelled, on {row['nps']} neural "
         f"processors; trained on {row['n_train']:,}, seed {row['seed']}.</p>\n"
         f"<h3>Modelled cost of each layer</h3>\n{_layers(row['layers'])}\n"
-        f"<h3>Summary with placement</h3>\n<pre>{_text(row['summary'])}</pre></section>"
+        f"<h3>Summary with placement</h3>\n<pre>{_text(_wrap(row['summary']))}</pre></section>"
     )
+
+
+def _wrap(summary: str) -> str:
+    """Return a summary whose long sentences are broken; its table is narrow enough."""
+    lines = summary.splitlines()
+    return "\n".join(textwrap.fill(line, _WIDTH) if len(line) > _WIDTH else line for line in lines)
 
 
 def _percent(share: float | None) -> str:
@@ -190,21 +199,23 @@ def _layers(layers: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for layer in layers:
         lines.append(
-            f"<tr><th scope=\"row\">{_text(layer['name'])}</th>"
-            f"<td class=\"number\">{layer['weight_bits']}/{layer['act_bits']}</td>"
-            f"<td class=\"number\">{layer['nps'] or 'input unit'}</td>"
-            f"<td class=\"number\">{layer['events']:,.0f}</td>"
-            f"<td class=\"number\">{100 * layer['sparsity']:.1f}</td>"
+            f'<tr><th scope="row">{_text(layer["name"])}</th>'
+            f'<td class="number">{layer["weight_bits"]}/{layer["act_bits"]}</td>'
+            f'<td class="number">{layer["nps"] or "input unit"}</td>'
+            f'<td class="number">{layer["events"]:,.0f}</td>'
+            f'<td class="number">{100 * layer["sparsity"]:.1f}</td>'
             + _bar(layer["latency_ms"], times, 4)
             + _bar(1e3 * layer["dynamic_mj"], 1e3 * energies, 3)
             + "</tr>"
         )  # fmt: skip
+    heads = ("bits w/out", "NPs", "events in", "zeros out, %", "modelled ms",
+             "modelled dynamic µJ")  # fmt: skip
+    named = "".join(f'<th scope="col" class="number">{head}</th>' for head in heads)
     body = "\n".join(lines)
     return (
-        '<div class="scroll"><table class="layers"><thead><tr><th>layer</th><th>bits w/out</th>'
-        "<th>NPs</th><th>events in</th><th>zeros out, %</th><th>modelled ms</th>"
-        f"<th>modelled dynamic µJ</th></tr></thead>\n<tbody>\n{body}\n</tbody>\n"
-        f'<tfoot><tr><th scope="row">all layers</th><td></td><td></td><td></td><td></td>'
+        f'<div class="scroll"><table class="layers"><thead><tr><th scope="col">layer</th>{named}'
+        f"</tr></thead>\n<tbody>\n{body}\n</tbody>\n<tfoot><tr>"
+        f'<th scope="row">all layers</th><td colspan="4"></td>'
         f'<td class="number">{times:.4f}</td><td class="number">{1e3 * energies:.3f}</td></tr>'
         "</tfoot></table></div>"
     )

@@ -8,7 +8,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--text);
   font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-main { max-width: 1100px; margin: 0 auto; padding: 1.5rem 1.2rem 4rem; }
+main { max-width: 1240px; margin: 0 auto; padding: 1.5rem 1.2rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-bottom: .25rem;
   border-bottom: 2px solid var(--accent); }
@@ -29,7 +29,8 @@ table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabu
   min-width: 100%; }
 th, td { padding: .28rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   white-space: nowrap; }
-thead th { background: var(--soft); vertical-align: bottom; }
+thead th { background: var(--soft); vertical-align: bottom; white-space: normal; }
+th.number { text-align: right; }
 tbody th { font-weight: 500; } tfoot td, tfoot th { font-weight: 700; }
 td.number { text-align: right; } td.reason { white-space: normal; min-width: 24rem; }
 th button { all: unset; cursor: pointer; font-weight: 600; }

@@ -8,12 +8,14 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.sweeping.points import OBJECTIVES
 
-_GREEN, _GREY = "#1b7837", "#888888"
-_COLOURS = ("#2166ac", "#b35806", "#762a83", "#666666")
+_GREEN = "#1b7837"
+# They can be told from white and from black.
+_COLOURS = ("#4393c3", "#e08214", "#9970ab", "#878787")
+_MARKERS = "os^D"
 _LABELS = {
     "accuracy": "accuracy of the integer model, %",
     "energy_mj": "modelled energy, mJ per sample",
@@ -56,8 +58,9 @@ def _draw_panel(axis: Axes, result: Mapping[str, Any], across: str, up: str) -> 
     groups = list(dict.fromkeys((row["device"], row["mode"]) for row in complete))
     for i, group in enumerate(groups):
         members = [row for row in complete if (row["device"], row["mode"]) == group]
-        axis.scatter(*_places(members, across, up), s=26, color=_COLOURS[i % len(_COLOURS)],
-                     marker="os^D"[i % 4], alpha=0.75, linewidths=0, label=", ".join(group))  # fmt: skip
+        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        axis.scatter(*_places(members, across, up), s=26, color=colour, marker=marker,
+                     alpha=0.75, linewidths=0, label=", ".join(group))  # fmt: skip
     rows = {row["trial"]: row for row in complete}
     front = sorted((rows[n] for n in result["front"]), key=lambda row: row[across])
     if len(result["objectives"]) == 2:
@@ -77,7 +80,9 @@ def _draw_panel(axis: Axes, result: Mapping[str, Any], across: str, up: str) -> 
     values = [row[across] for row in complete]
     if min(values) > 0 and max(values) > _WIDE * min(values):
         axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _places(
@@ -109,4 +114,5 @@ def front_svg(result: Mapping[str, Any]) -> str:
                        metadata=metadata)  # fmt: skip
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :].replace(_TEXT, "currentColor")
+    drawn = drawn.replace(_GREEN, "var(--accent)")
     return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)

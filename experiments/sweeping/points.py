@@ -129,9 +129,7 @@ def _of_model(model: aj.Model) -> dict[str, Any]:
     }
 
 
-def _of_chip(
-    model: aj.Model, point: Point, shares: dict[str, float], batch: int
-) -> dict[str, Any]:
+def _of_chip(model: aj.Model, point: Point, shares: dict[str, float], batch: int) -> dict[str, Any]:
     placement = _refuse(model, point)
     cost = mapping.estimate(placement, shares, batch=batch)
     layers = []

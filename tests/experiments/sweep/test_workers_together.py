@@ -1,0 +1,110 @@
+"""Several processes on one study, and what is left when one of them is killed."""
+
+import collections
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.experiments.sweep import made_up
+
+STORAGES = ("sqlite:///{}/study.db", "journal:{}/study.log")
+N_SLOTS = 24
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "tests.experiments.sweep.made_up", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT)
+
+
+def begun(log):
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def wait_for(log, n, processes, seconds=120):
+    """Wait until so many trials have begun."""
+    end = time.monotonic() + seconds
+    while len(begun(log)) < n:
+        assert time.monotonic() < end, "no worker begins a trial"
+        assert any(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
+def complete_slots(trials):
+    return sorted(t.user_attrs["slot"] for t in trials if t.state.name == "COMPLETE")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", STORAGES)
+def test_every_point_once_though_workers_are_killed(tmp_path, storage):
+    url, log = storage.format(tmp_path), tmp_path / "begun"
+    arguments = ("work", tmp_path, url, log, 0.3)
+    processes = [start(*arguments) for _ in range(3)]
+    wait_for(log, 4, processes)
+    # Kill whoever began the latest trial, and a second one some trials later.
+    victims = []
+    for n in (4, 9):
+        wait_for(log, n, processes)
+        running = {process.pid: process for process in processes if process.poll() is None}
+        victim = running[next(pid for _, _, pid in reversed(begun(log)) if pid in running)]
+        victim.send_signal(signal.SIGKILL)
+        victims.append(victim)
+    processes.append(start(*arguments))
+    for process in processes:
+        process.wait(timeout=240)
+    ends = [process.returncode for process in processes]
+    assert [process.returncode for process in victims] == [-signal.SIGKILL] * 2
+    assert sorted(ends) == [-signal.SIGKILL] * 2 + [0] * 2
+
+    study = made_up.open_study(made_up.make_config(tmp_path, storage=url))
+    trials = study.trials()
+    assert complete_slots(trials) == list(range(N_SLOTS))
+    assert study.count() == {"waiting": 0, "running": 0}
+    parameters = [tuple(sorted(t.params.items())) for t in trials if t.state.name == "COMPLETE"]
+    assert len(set(parameters)) == N_SLOTS
+    # No trial was begun by two workers; a slot was begun again only where its worker was killed.
+    assert max(collections.Counter(number for _, number, _ in begun(log)).values()) == 1
+    again = [slot for slot, n in collections.Counter(s for s, _, _ in begun(log)).items() if n > 1]
+    lost = [trial for trial in trials if trial.user_attrs.get("kind") == "lost"]
+    assert set(again) <= {trial.user_attrs["slot"] for trial in lost}
+    assert len(trials) == N_SLOTS + len(lost)
+    assert len(lost) <= 2
+    killed = {victim.pid for victim in victims}
+    for trial in lost:
+        assert trial.user_attrs["worker"]["pid"] in killed
+        repeat = trials[trial.user_attrs["repeated_by"]]
+        assert repeat.user_attrs["repeats"] == trial.number
+        assert repeat.params == trial.params or not trial.params
+        assert repeat.state.name == "COMPLETE"
+    rows = (tmp_path / "made_up" / "trials.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(trials)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_study_begun_by_many_at_once_has_each_slot_once(tmp_path, storage):
+    url, log = storage.format(tmp_path), tmp_path / "begun"
+    processes = [start("work", tmp_path, url, log, 0) for _ in range(4)]
+    for process in processes:
+        assert process.wait(timeout=240) == 0
+    trials = made_up.open_study(made_up.make_config(tmp_path, storage=url)).trials()
+    assert [trial.user_attrs["slot"] for trial in trials] == list(range(N_SLOTS))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert sorted(slot for slot, _, _ in begun(log)) == list(range(N_SLOTS))
+
+
+@pytest.mark.slow
+def test_a_worker_killed_as_it_claims_is_noticed(tmp_path):
+    url = STORAGES[0].format(tmp_path)
+    for _ in range(2):
+        assert start("die", tmp_path, url).wait(timeout=120) == -signal.SIGKILL
+    study = made_up.finish(made_up.make_config(tmp_path, storage=url))
+    trials = study.trials()
+    assert complete_slots(trials) == list(range(N_SLOTS))
+    lost = [trial for trial in trials if trial.user_attrs.get("kind") == "lost"]
+    assert [trial.number for trial in lost] == [0, 1]
+    assert all("ended without a word" in trial.user_attrs["reason"] for trial in lost)
