@@ -185,15 +185,15 @@ PRESETS = {
                output="runs/smoke"),
     ),
     "fashion": (
-        "GXNOR on 6,000 images of Fashion-MNIST: bits, resolution, chip and mode",
+        "GXNOR on 6,000 images of Fashion-MNIST: bits, chip and mode, in 24 trials",
         Config(
             base=train.Config(
-                model="gxnor", data="fashion-mnist", n_train=6000, flip=True, shift=1,
+                model="gxnor", data="fashion-mnist", size=28, n_train=6000, flip=True, shift=1,
                 float_epochs=4, quantized_epochs=3, quantized_rates=(1e-5, 1e-3), batch_size=64,
                 output=_POINTS,
             ),
-            axes=("bits=8/4/4,8/2/2", "weight_bits[fc_1]=2,4", "size=28,32",
-                  "device=akd1000,akd1500", "mode=minimal,all_nps"),
+            axes=("bits=8/4/4,8/2/2", "weight_bits[fc_1]=2,4", "device=akd1000,akd1500",
+                  "mode=minimal,all_nps,hw_pr"),
             name="fashion",
         ),
     ),

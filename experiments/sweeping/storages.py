@@ -19,6 +19,7 @@ from typing import NamedTuple
 import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages.journal import BaseJournalFileLock
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
 
 #: How long SQLite waits for another process' transaction.
@@ -46,6 +47,25 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+class _JournalLock(BaseJournalFileLock):
+    """What Optuna holds while it writes a journal; its own locks outlive a killed process."""
+
+    def __init__(self, path: Path):
+        self._path = path.with_name(f"{path.name}.writing")
+        self._held: list[AbstractContextManager[None]] = []
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        held = file_lock(self._path)
+        held.__enter__()
+        self._held.append(held)
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._held.pop().__exit__(None, None, None)
+
+
 def open_storage(url: str, study: str) -> Opened:
     """Open a storage, making its files or tables if they are not there.
 
@@ -63,7 +83,7 @@ def open_storage(url: str, study: str) -> Opened:
         path = Path(url.removeprefix(_JOURNAL))
         lock = _beside(path)
         with lock():
-            backend = optuna.storages.journal.JournalFileBackend(str(path))
+            backend = optuna.storages.journal.JournalFileBackend(str(path), _JournalLock(path))
             return Opened(optuna.storages.JournalStorage(backend), lock)
     try:
         address = sqlalchemy.make_url(url)
