@@ -19,7 +19,7 @@ from typing import NamedTuple
 import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages.journal import BaseJournalFileLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, OperationalError
 
 #: How long SQLite waits for another process' transaction.
@@ -47,10 +47,11 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-class _JournalLock(BaseJournalFileLock):
+class _JournalLock(JournalFileOpenLock):
     """What Optuna holds while it writes a journal; its own locks outlive a killed process."""
 
     def __init__(self, path: Path):
+        super().__init__(str(path))
         self._path = path.with_name(f"{path.name}.writing")
         self._held: list[AbstractContextManager[None]] = []
 
@@ -83,7 +84,7 @@ def open_storage(url: str, study: str) -> Opened:
         path = Path(url.removeprefix(_JOURNAL))
         lock = _beside(path)
         with lock():
-            backend = optuna.storages.journal.JournalFileBackend(str(path), _JournalLock(path))
+            backend = JournalFileBackend(str(path), _JournalLock(path))
             return Opened(optuna.storages.JournalStorage(backend), lock)
     try:
         address = sqlalchemy.make_url(url)

@@ -16,7 +16,8 @@ from experiments.sweeping.claims import SharedStudy
 from experiments.sweeping.points import OBJECTIVES
 from experiments.sweeping.workers import Task, work
 
-AXES = ("batch_size=1,2,3,4,5,6", "device=akd1000,akd1500", "mode=minimal,all_nps")
+AXES = ("batch_size=1,2,3", "device=akd1000,akd1500")
+MORE_AXES = (*AXES, "mode=minimal,all_nps")
 BASE = train.Config(output="nowhere")
 
 
@@ -81,7 +82,7 @@ def finish(config, measure=None):
 
 def work_slowly(folder, storage, log, seconds):
     """Say which slot is begun; work on it for a while."""
-    config = make_config(folder, storage=storage, grace_s=1.0)
+    config = make_config(folder, storage=storage, axes=MORE_AXES)
 
     def measure(trial, point, on_epoch):
         slot = trial.study.get_trials(deepcopy=False)[trial.number].user_attrs["slot"]
