@@ -22,6 +22,9 @@ from experiments.sweeping.space import Axis
 from experiments.sweeping.tables import make_rows, write_json, write_tables
 from experiments.training.runs import without_places
 
+#: Headings of what a complete trial reached.
+MEASURED = ("accuracy %", "modelled mJ", "modelled ms", "NPs", "weights, kB")
+
 
 def write_rows(config: Any, study: SharedStudy, axes: Sequence[Axis]) -> None:
     """Write the tables of how the study stands now; under its lock, so the newest stays."""
@@ -91,19 +94,21 @@ def publish(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "settings": settings, "rows": rows}
 
 
+def measured_cells(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells below `MEASURED` of a complete trial."""
+    return [f"{100 * row['accuracy']:.2f}", f"{row['energy_mj']:.4f}", f"{row['latency_ms']:.3f}",
+            str(row["nps"]), f"{row['size_kb']:.1f}"]  # fmt: skip
+
+
 def front_table(result: Mapping[str, Any]) -> str:
     """Return the Pareto front as Markdown."""
     axes = [name for name in result["rows"][0] if name.startswith("param.")]
     rows = {row["trial"]: row for row in result["rows"]}
-    heads = ["trial", *(name.removeprefix("param.") for name in axes), "accuracy %",
-             "modelled mJ", "modelled ms", "NPs", "weights, kB"]  # fmt: skip
+    heads = ["trial", *(name.removeprefix("param.") for name in axes), *MEASURED]
     cells = []
     for number in result["front"]:
         row = rows[number]
         mark = " (knee)" if number == result["chosen"] else ""
-        cells.append([
-            f"{number}{mark}", *(str(row[name]) for name in axes), f"{100 * row['accuracy']:.2f}",
-            f"{row['energy_mj']:.4f}", f"{row['latency_ms']:.3f}", str(row["nps"]),
-            f"{row['size_kb']:.1f}",
-        ])  # fmt: skip
+        parameters = (str(row[name]) for name in axes)
+        cells.append([f"{number}{mark}", *parameters, *measured_cells(row)])
     return make_table(heads, cells, numbers=True)
