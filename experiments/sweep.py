@@ -295,24 +295,33 @@ def run(config: Config, console: Console) -> dict:
 
     Raises:
       FileNotFoundError: if data are missing, saying how to get them.
-      ValueError: if the study was begun with other settings, the first trials all fail alike, or
-        workers end before the trials do.
+      ValueError: if the study was begun with other settings, or workers end before the trials
+        do, saying why; the outputs are written all the same.
     """
     study = open_study(config)
     if config.retry_failed and (again := study.retry()):
         console.print(f"{again} failed trials are repeated.")
-    faults: list[str] = []
-    if not config.report:
-        if config.workers == 1:
-            run_worker(config)
-        else:
-            faults = start_workers(run_worker, config, config.workers)
+    faults = [] if config.report else _work(config)
     axes = space.parse_axes(config.axes, config.base)
     result = outputs.write_all(config, study, axes)
     left = sum(study.count().values())
-    if faults:
-        raise ValueError("; ".join([*faults, f"{left} trials are left, the same command goes on"]))
+    if faults and left:
+        told = "trial is" if left == 1 else "trials are"
+        raise ValueError("; ".join([*faults, f"{left} {told} left, the same command goes on"]))
+    for fault in faults:
+        console.print(f"[yellow]warning:[/yellow] {escape(fault)}", soft_wrap=True)
     return result
+
+
+def _work(config: Config) -> list[str]:
+    """Work on the trials; return what ended workers early, in words."""
+    if config.workers > 1:
+        return start_workers(run_worker, config, config.workers)
+    try:
+        run_worker(config)
+    except (OSError, ValueError) as error:
+        return [str(error)]
+    return []
 
 
 def report(result: dict, folder: Path, console: Console) -> None:

@@ -33,6 +33,9 @@ Kind = Literal["failed", "impossible", "lost", "interrupted"]
 worker that was stopped."""
 
 
+Direction = Literal["maximize", "minimize"]
+
+
 class LostTrialError(Exception):
     """A trial that another worker has taken for lost, and repeats."""
 
@@ -57,7 +60,7 @@ class SharedStudy:
         name: str,
         storage: str,
         *,
-        directions: Sequence[str],
+        directions: Sequence[Direction],
         settings: Mapping[str, Any],
         grace_s: float,
     ):

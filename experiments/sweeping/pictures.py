@@ -102,7 +102,8 @@ def _plain(text: str) -> str:
 
 def front_svg(result: Mapping[str, Any]) -> str:
     """Return the picture as SVG for a page, its text and lines in the page's colour."""
-    style = {"svg.fonttype": "none", "svg.hashsalt": "akida-jax", "text.color": _TEXT,
+    style: dict[Any, Any] = {
+             "svg.fonttype": "none", "svg.hashsalt": "akida-jax", "text.color": _TEXT,
              "axes.edgecolor": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT,
              "ytick.color": _TEXT, "axes.facecolor": "none", "legend.framealpha": 0,
              "font.family": "sans-serif"}  # fmt: skip

@@ -147,6 +147,9 @@ def _stopped_by_termination() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread receives signals.
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
@@ -188,8 +191,11 @@ def start_workers(function: Callable[[Any], None], argument: Any, n: int) -> lis
     texts = []
     while not faults.empty():
         texts.append(faults.get())
-    texts += [f"{p.name} was killed by signal {-p.exitcode}" for p in processes
-              if p.exitcode is not None and p.exitcode < 0]  # fmt: skip
+    for process in processes:
+        code = process.exitcode or 0
+        if code:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            texts.append(f"{process.name} {how}")
     return list(dict.fromkeys(texts))
 
 

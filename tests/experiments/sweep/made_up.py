@@ -22,7 +22,9 @@ BASE = train.Config(output="nowhere")
 
 
 def make_config(folder, **changes):
-    given = {"base": BASE, "axes": AXES, "name": "made_up", "output": str(folder), **changes}
+    # A database server holds the studies of all tests: each has the name of its folder.
+    given = {"base": BASE, "axes": AXES, "name": Path(folder).name, "output": str(folder)}
+    given |= changes
     return sweep.Config(**given)
 
 
@@ -98,6 +100,16 @@ def begin_and_die(folder, storage):
     study = open_study(make_config(folder, storage=storage))
     study.claim(lambda slot: optuna.samplers.RandomSampler(seed=0))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_badly(how):
+    """End as a worker may end."""
+    if how == "raise":
+        raise ValueError("no such chip")
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        sys.exit(3)
 
 
 if __name__ == "__main__":

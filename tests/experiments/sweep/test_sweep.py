@@ -203,7 +203,7 @@ def test_data_that_vanish_hand_the_trial_back(halves, tmp_path, monkeypatch):
         raise FileNotFoundError("data set 'digits' is gone")
 
     monkeypatch.setattr(train, "load", vanish)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match="data set 'digits' is gone; 4 trials are left, the same"):
         sweep.run(config, sweep.Console(quiet=True))
     study = sweep.open_study(config)
     assert [t.user_attrs.get("kind") for t in study.trials()] == ["interrupted"] + [None] * 4

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,13 @@ import time
 
 import pytest
 
+from experiments.sweeping import workers
 from tests.conftest import ROOT
 from tests.experiments.sweep import made_up
 
-STORAGES = ("sqlite:///{}/study.db", "journal:{}/study.log")
+#: The last may be a database server: a URL with an empty database.
+STORAGES = ("sqlite:///{}/study.db", "journal:{}/study.log",
+            *filter(None, [os.environ.get("AKIDA_JAX_SWEEP_STORAGE")]))  # fmt: skip
 N_SLOTS = 12
 #: A machine that does other work too needs long to start a process.
 LONG_S = 900
@@ -81,7 +85,7 @@ def test_every_point_once_though_workers_are_killed(tmp_path, storage):
         assert repeat.user_attrs["repeats"] == trial.number
         assert repeat.params == trial.params or not trial.params
         assert repeat.state.name == "COMPLETE"
-    rows = (tmp_path / "made_up" / "trials.csv").read_text().splitlines()
+    rows = (tmp_path / tmp_path.name / "trials.csv").read_text().splitlines()
     assert len(rows) == 1 + len(trials)
 
 
@@ -111,3 +115,12 @@ def test_a_worker_killed_as_it_claims_is_noticed(tmp_path):
     lost = [trial for trial in trials if trial.user_attrs.get("kind") == "lost"]
     assert [trial.number for trial in lost] == [0, 1]
     assert all("ended without a word" in trial.user_attrs["reason"] for trial in lost)
+
+
+@pytest.mark.slow
+def test_what_ends_workers_is_told_once():
+    told = workers.start_workers(made_up.end_badly, "raise", 2)
+    assert told == ["no such chip"]
+    assert workers.start_workers(made_up.end_badly, "die", 1) == ["worker 1 was killed by signal 9"]
+    assert workers.start_workers(made_up.end_badly, "exit", 1) == ["worker 1 ended with code 3"]
+    assert workers.start_workers(made_up.end_badly, "well", 1) == []
