@@ -59,7 +59,7 @@ def test_presets(name):
     [
         (["--axes"], "--axes must name at least one axis"),
         (["--axes", "alpha"], "axis 'alpha' must be NAME=VALUE"),
-        (["--axes", "seed=-1,0"], "axis 'seed', value -1: --seed must be 0 to 2.14748e\\+09, got -1"),
+        (["--axes", "seed=-1,0"], "axis 'seed', value -1: --seed must be 0 to .*, got -1"),
         (["--objectives", "speed"], "--objectives must be one of accuracy, .*, got speed"),
         (["--objectives"], "--objectives must name at least one value"),
         (["--objectives", "nps", "nps"], "--objectives must differ, got nps, nps"),
@@ -126,6 +126,8 @@ def test_one_training_for_all_placements(halves, tmp_path, monkeypatch, capsys):
     # All weights have 2 bits: 18 of the first layer fill 5 bytes, 54 fill 14, 6 fill 2.
     assert (row["weights"], row["size_kb"]) == (18 + 54 + 6, (5 + 14 + 2) / 1000)
     assert [layer["name"] for layer in row["layers"]] == [p.name for p in placement.layers]
+    # From shares of zeros the input unit's events are all pixels; it skips none.
+    cost = mapping.estimate(placement, model.activity(test.x).sparsity)
     assert row["summary"] == str(model.summary(placement, cost))
     assert (tmp_path / "small" / "report.html").exists()
 
@@ -177,7 +179,8 @@ def test_the_share_of_zeros_in_events(monkeypatch, tmp_path):
     base = dataclasses.replace(dvs_gesture.PRESETS["smoke"][1], output=str(tmp_path))
     _, frames = dvs_gesture.load(base)
     model = aj.Model([aj.InputData(input_shape=(32, 32, 10), input_bits=4, name="events"),
-                      aj.Convolutional(filters=2, kernel_size=3, stride=2, pool="global_average", name="c"),
+                      aj.Convolutional(filters=2, kernel_size=3, stride=2, pool="global_average",
+                                       name="c"),
                       aj.FullyConnected(units=2, activation=False, name="d")])  # fmt: skip
     shares = points._shares(model, {"sparsity": {"c": 0.5, "d": 0.0}}, base)
     assert shares == {"c": 0.5, "d": 0.0, "events": float((frames.test_x == 0).mean())}
