@@ -7,6 +7,7 @@ from akida_jax.limits import Fault, ModelError, find_faults
 from akida_jax.model import Model
 from akida_jax.quant.architecture import InputData
 from akida_jax.quant.layers import LayerIntegers
+from akida_jax.quant.mixed import mixed_layers
 from akida_jax.quant.networks import Sequential
 from akida_jax.variables import find_register_faults
 
@@ -28,6 +29,7 @@ def convert(network: Sequential) -> Model:
         )
     if not network.quantized:
         raise ValueError("the network is a float network; apply quant.quantize first")
+    _check_fixed(network)
     _check_finite(network)
     registers = network.layers[0].precision.registers
     specs = [
@@ -57,6 +59,12 @@ def _variables(integers: LayerIntegers, fraction_bits: int) -> dict[str, np.ndar
     step = np.asarray(integers.firing.raw_step) / 2**fraction_bits
     threshold = np.asarray(integers.firing.threshold)
     return {**kernels, "threshold": threshold, "step": step.astype(np.float32)}
+
+
+def _check_fixed(network: Sequential) -> None:
+    if choosing := [str(layer.spec.name) for layer in mixed_layers(network)]:
+        raise ValueError(f"layers {', '.join(choosing)} still choose their weight bits; apply "
+                         "quant.fix_widths first")  # fmt: skip
 
 
 def _check_finite(network: Sequential) -> None:

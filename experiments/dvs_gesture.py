@@ -29,7 +29,7 @@ from akida_jax.events import augment_frames
 from akida_jax.zoo import datasets
 from experiments.presets import ANY, COUNT, TIME_MS, check_settings, read_settings, run_command
 from experiments.records import pictures
-from experiments.training import evaluation
+from experiments.training import evaluation, options
 from experiments.training.recipes import Recipe, two_phases
 from experiments.training.runs import (
     UNWATCHED,
@@ -47,15 +47,15 @@ _RANGES = {
     "test_stride_ms": TIME_MS, "n_train_per_class": COUNT, "n_test_per_class": COUNT,
     "duration_ms": TIME_MS, "float_epochs": ANY, "quantized_epochs": ANY,
     "cycle_epochs": COUNT, "batch_size": COUNT, "float_rates": ANY, "quantized_rates": ANY,
-    "rotation": (0, 1), "translation": (0, 1),
+    "rotation": (0, 1), "translation": (0, 1), **options.RANGES,
 }  # fmt: skip
 # Source: docs/hardware.md#weights and #activation; what all layers of the networks have.
-_CHOICES = {"weight_bits": (2, 4), "act_bits": (1, 2, 4)}
+_CHOICES = {"weight_bits": (2, 4), "act_bits": (1, 2, 4), **options.CHOICES}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of one run.
+class Config(options.PressureOptions):
+    """Settings of one run; the others are those of `options.PressureOptions`.
 
     Attributes:
       data: "synthetic" is computed; "nmnist" and "clips" lie in $AKIDA_JAX_DATA;
@@ -115,7 +115,7 @@ class Config:
 
     def __post_init__(self):
         """Refuse what would fail only in the middle of a run, or after it."""
-        check_settings(self, _RANGES, _CHOICES)
+        check_settings(self, _RANGES, _CHOICES, others=self.faults())
 
     @property
     def folder(self) -> Path:
@@ -181,12 +181,14 @@ def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
     network, history = _train(config, this, network, frames, console, watch)
     model = aj.convert(network)
     aj.save(model, this.folder / "model.akj")
+    measured = evaluate(network, model, frames, history)
     return this.write_result(
         config,
         experiment="dvs_gesture",
         title=_title(config),
         class_names=list(names),
-        **evaluate(network, model, frames, history),
+        **measured,
+        **config.judge(model, measured["sparsity"], frames.test_x, history),
         history=history,
         timings_s=timings(seconds, history),
     )
@@ -293,13 +295,17 @@ def _train(
     return train_visibly(
         this,
         network,
-        two_phases(config, cycle_epochs=config.cycle_epochs),
+        config.insert_search(two_phases(config, cycle_epochs=config.cycle_epochs)),
         datasets.Examples(frames.train_x, frames.train_y),
         datasets.Examples(frames.test_x, frames.test_y),
         console,
         watch=watch,
         quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
-        recipe=Recipe(batch_size=config.batch_size, augment=augment),
+        recipe=Recipe(
+            batch_size=config.batch_size,
+            augment=augment,
+            **config.recipe_options(lambda n: frames.train_x[order[:n]]),
+        ),
         seed=config.seed,
     )
 
@@ -338,6 +344,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
         f"{result['n_test']} test windows; {result['potentials_compared']:,} potentials of the "
         "quantized network, dense and event executor compared: all equal."
     )
+    options.report_cost(result, console)
     console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)
 
 

@@ -4,6 +4,7 @@
     python -m experiments.train smoke               # the whole pipeline in seconds
     python -m experiments.train fashion-akidanet    # Fashion-MNIST, see docs/training.md
     python -m experiments.train imagenet --data-dir TFDS
+    python -m experiments.train default --budget 12uJ --device akd1500    # docs/budget.md
 
 Interrupt it at any time: the same command goes on where it stopped and ends with the same
 numbers. Several devices share each batch. Results and how long they took: docs/training.md.
@@ -22,11 +23,12 @@ from rich.table import Table
 
 import akida_jax as aj
 from akida_jax import quant, zoo
+from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.datasets.augment import augment_images
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.records import pictures
 from experiments.train_data import DataName, TrainingData, load
-from experiments.training import evaluation
+from experiments.training import evaluation, options
 from experiments.training.recipes import Phase, Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
     UNWATCHED,
@@ -44,13 +46,13 @@ _RANGES = {
     "n_train": COUNT, "n_calibration": ANY, "float_epochs": ANY, "quantized_epochs": ANY,
     "cycle_epochs": COUNT, "warmup_epochs": ANY, "batch_size": COUNT, "float_rates": ANY,
     "quantized_rates": ANY, "weight_decay": ANY, "label_smoothing": (0, 0.99),
-    "average": (0, 0.999999), "shift": ANY,
+    "average": (0, 0.999999), "shift": ANY, **options.RANGES,
 }  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of one run.
+class Config(options.PressureOptions):
+    """Settings of one run; the others are those of `options.PressureOptions`.
 
     Attributes:
       model: a classifier of the zoo.
@@ -119,7 +121,8 @@ class Config:
 
     def __post_init__(self):
         """Refuse what would fail only in the middle of a run, or after it."""
-        check_settings(self, _RANGES, {"model": zoo.list()})
+        choices = {"model": zoo.list(), **options.CHOICES}
+        check_settings(self, _RANGES, choices, others=self.faults())
 
     @property
     def folder(self) -> Path:
@@ -204,6 +207,8 @@ def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
     network, history = _train(config, this, network, data, console, watch)
     model = aj.convert(network)
     aj.save(model, this.folder / "model.akj")
+    measured = evaluate(network, model, data, history)
+    inputs = data.test.x if isinstance(data.test, Examples) else None
     return this.write_result(
         config,
         experiment="train",
@@ -211,7 +216,8 @@ def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
         class_names=list(data.class_names),
         source=data.source,
         terms=data.terms,
-        **evaluate(network, model, data, history),
+        **measured,
+        **config.judge(model, measured["sparsity"], inputs, history),
         history=history,
         timings_s=timings(seconds, history),
     )
@@ -262,18 +268,20 @@ def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
     return functools.partial(quant.quantize, weight_quantizer=config.weight_quantizer, **widths)
 
 
-def phases(config: Config) -> tuple[Phase, Phase]:
-    """Return the float and the quantized phase of a run."""
-    return two_phases(
+def phases(config: Config) -> tuple[Phase, ...]:
+    """Return the phases of a run: float, a search for widths or none, quantized."""
+    both = two_phases(
         config,
         schedule=config.schedule,
         cycle_epochs=config.cycle_epochs,
         warmup_epochs=config.warmup_epochs,
     )
+    return config.insert_search(both)
 
 
-def recipe(config: Config, augment: Callable | None) -> Recipe:
+def recipe(config: Config, data: TrainingData) -> Recipe:
     """Return the recipe of a run; the data set's augmentation comes before flip and shift."""
+    augment = data.augment
     change = functools.partial(augment_images, flip=config.flip, shift=config.shift)
 
     def both(key, x):
@@ -285,6 +293,7 @@ def recipe(config: Config, augment: Callable | None) -> Recipe:
         augment=both,
         weight_decay=config.weight_decay,
         average=config.average,
+        **config.recipe_options(lambda n: data.sample(n, seed=config.seed)),
     )
 
 
@@ -306,7 +315,7 @@ def _train(
         console,
         watch=watch,
         quantize=functools.partial(_quantizer(config), calibration=sample),
-        recipe=recipe(config, data.augment),
+        recipe=recipe(config, data),
         seed=config.seed,
     )
 
@@ -357,6 +366,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
         f"{result['n_test']:,} test examples; {result['potentials_compared']:,} potentials of the "
         "quantized network, dense and event executor compared: all equal."
     )
+    options.report_cost(result, console)
     console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)
 
 

@@ -4,8 +4,10 @@ Feed the result to `estimate`, and `jax.grad` or `nnx.grad` trains a network to 
 energy or time.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Num, UInt8
 
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.straight_through import straight_through
@@ -28,10 +30,21 @@ def output_sparsity(network: Sequential, x: UInt8[Array, "n h w c"]) -> dict[str
     """
     if not network.quantized:
         raise ValueError("a float network has no events; apply quant.quantize first")
+    return shares_of_zeros(network, x, network.outputs(x))
+
+
+def shares_of_zeros(
+    network: Sequential, x: Num[Array, "n h w c"], outputs: Sequence[tuple[str, Array]]
+) -> dict[str, Float[Array, ""]]:
+    """Return what `output_sparsity` does, of outputs that are there already.
+
+    Args:
+      network: quantized.
+      x: a batch of inputs.
+      outputs: of `Sequential.outputs`.
+    """
     shares = {str(network.input.name): _sparsity(jnp.asarray(x, jnp.float32))}
-    for name, levels in network.outputs(x):
-        shares[name] = _sparsity(levels)
-    return shares
+    return shares | {name: _sparsity(levels) for name, levels in outputs}
 
 
 def count_events(levels: Float[Array, "*shape"]) -> Float[Array, ""]:

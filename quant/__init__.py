@@ -19,19 +19,34 @@ from akida_jax.quant.architecture import Conv, Dense, InputConv, InputData, Sepa
 from akida_jax.quant.bias_correction import correct_biases
 from akida_jax.quant.exact import Scale, floor_ratio, snap
 from akida_jax.quant.layers import FloatLayer, Precision, QuantizedLayer, Step
-from akida_jax.quant.networks import Sequential
+from akida_jax.quant.mixed import (
+    Choice,
+    MixedLayer,
+    Temperature,
+    chosen_widths,
+    draw_widths,
+    fix_widths,
+    mix,
+    mixed_layers,
+    set_temperature,
+    width_probabilities,
+)
+from akida_jax.quant.networks import Sequential, flatten_map
 from akida_jax.quant.registers import AKIDA_1, Registers
+from akida_jax.quant.regularizers import hoyer_square, mean_level
 from akida_jax.quant.straight_through import straight_through
 from akida_jax.quant.twins import Rule, choose_precisions, quantize
 from akida_jax.quant.weights import WeightQuantizer, fake_levels, quantize_weights, weight_limit
 
 __all__ = [
     "AKIDA_1",
+    "Choice",
     "Conv",
     "Dense",
     "FloatLayer",
     "InputConv",
     "InputData",
+    "MixedLayer",
     "Precision",
     "QuantizedLayer",
     "Registers",
@@ -40,19 +55,30 @@ __all__ = [
     "SeparableConv",
     "Sequential",
     "Step",
+    "Temperature",
     "WeightQuantizer",
     "activate",
     "activation_limit",
     "choose_precisions",
+    "chosen_widths",
     "correct_biases",
     "derive_firing",
+    "draw_widths",
     "fake_activation",
     "fake_levels",
+    "fix_widths",
+    "flatten_map",
     "floor_ratio",
+    "hoyer_square",
     "least_weight_range",
+    "mean_level",
+    "mix",
+    "mixed_layers",
     "quantize",
     "quantize_weights",
+    "set_temperature",
     "snap",
     "straight_through",
     "weight_limit",
+    "width_probabilities",
 ]

@@ -162,7 +162,7 @@ class QuantizedLayer(nnx.Module):
         *,
         kernels: dict[str, Array],
         bias: Float[Array, " filters"],
-        step: float,
+        step: float | Float[Array, ""],
     ):
         """Hold folded parameters; ``step`` is the real value of one activation level."""
         self.spec = spec
@@ -171,7 +171,7 @@ class QuantizedLayer(nnx.Module):
         for name, kernel in kernels.items():
             setattr(self, name, nnx.Param(kernel))
         self.bias = nnx.Param(bias)
-        self.step = Step(jnp.float32(step))
+        self.step = Step(jnp.asarray(step, jnp.float32))
 
     def integers(self, input_step: Scale, *, shift: int = 0) -> LayerIntegers:
         """Derive the integers of this layer, the same under every compiler.
@@ -182,6 +182,10 @@ class QuantizedLayer(nnx.Module):
 
         Source: docs/hardware.md#from-float-to-registers.
         """
+        return self._derive(self.precision.weight_bits, input_step, shift)
+
+    def _derive(self, weight_bits: int, input_step: Scale, shift: int) -> LayerIntegers:
+        """Derive the integers for some weight width."""
         precision = self.precision
         given: dict[str, Any] = {
             "bias": jax.lax.stop_gradient(self.bias[...]),
@@ -192,7 +196,7 @@ class QuantizedLayer(nnx.Module):
             "activation": self.spec.activation,
             "registers": precision.registers,
         }
-        weights = self._levels(given)
+        weights = self._levels(weight_bits, given)
         scales = tuple(levels.scale for levels in weights.values())
         firing = derive_firing(weight_scales=scales, **given)
         if shift:
@@ -200,23 +204,23 @@ class QuantizedLayer(nnx.Module):
             firing = firing._replace(threshold=firing.threshold + offset)
         return LayerIntegers(weights, firing)
 
-    def _levels(self, given: dict[str, Any]) -> dict[str, Levels]:
-        precision, weights = self.precision, dict[str, Levels]()
+    def _levels(self, weight_bits: int, given: dict[str, Any]) -> dict[str, Levels]:
+        weights = dict[str, Levels]()
         for name, kernel in _kernels(self).items():
-            quantizer, least_range = precision.weight_quantizer, None
+            quantizer, least_range = self.precision.weight_quantizer, None
             if quantizer == "max_per_filter":
                 if name == "kernel" and self.spec.kind == "separable":
                     quantizer = "max_per_tensor"
                 else:
                     least_range = least_weight_range(
-                        limit=weight_limit(precision.weight_bits),
+                        limit=weight_limit(weight_bits),
                         other_scales=tuple(levels.scale for levels in weights.values()),
                         is_input=self.spec.kind == "input_conv",
                         **given,
                     )
             weights[name] = quantize_weights(
                 kernel,
-                bits=precision.weight_bits,
+                bits=weight_bits,
                 quantizer=quantizer,
                 least_range=least_range,
             )
@@ -275,14 +279,21 @@ class QuantizedLayer(nnx.Module):
         It is the surrogate that gradients pass through; the levels do not come from it.
         """
         kernels = {name: fake_levels(k, weights[name]) for name, k in _kernels(self).items()}
+        y = self._real(x, kernels, shift)
+        for levels in weights.values():
+            y = y / levels.scale.value
+        return y * input_step + self.bias[...]
+
+    def _real(
+        self, x: Float[Array, "n h w c"], kernels: dict[str, Array], shift: int
+    ) -> Float[Array, "n ho wo f"]:
+        """Apply kernels and pooling, in the unit of input levels times kernel."""
         y = self.spec.max_pool(self.spec.linear(x, kernels))
         if shift:
             y = y - shift * kernels["kernel"].sum((0, 1, 2))
         if self.spec.pooled(self.in_shape) > 1:
             y = y.mean((1, 2), keepdims=True)
-        for levels in weights.values():
-            y = y / levels.scale.value
-        return y * input_step + self.bias[...]
+        return y
 
 
 def step_value(step: Float[Array, ""]) -> Float[Array, ""]:

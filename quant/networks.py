@@ -109,9 +109,7 @@ class Sequential(nnx.Module):
         Raises:
           ValueError: for a wrong shape or value.
         """
-        for _, y in self.outputs(x, train=train):
-            x = y
-        return x[:, 0, 0] if x.shape[1:3] == (1, 1) else x
+        return flatten_map(self.outputs(x, train=train)[-1][1])
 
     def outputs(self, x: Array, *, train: bool = False) -> list[tuple[str, Array]]:
         """Return every layer's name and output, in order."""
@@ -160,3 +158,8 @@ class Sequential(nnx.Module):
             levels = activate(potentials, *integers.firing, bits=bits, registers=registers)
             y = levels.astype(jnp.float32)
         return levels
+
+
+def flatten_map(y: Float[Array, "n h w c"]) -> Float[Array, "n ..."]:
+    """Return a map of one place as (n, c), any other as it is."""
+    return y[:, 0, 0] if y.shape[1:3] == (1, 1) else y

@@ -10,9 +10,13 @@ import optax
 from jaxtyping import Array
 
 from experiments.training.checkpoints import leaf_name
+from experiments.training.pressure import Pressure
 
 Augment = Callable[[Array, Array], Array]
 Loss = Callable[[Array, Any], Array]
+
+#: Adam's rate for the logits of widths: a choice can turn within some hundred steps.
+CHOICE_RATE = 0.03
 
 _DECAYED = ("kernel", "pointwise")
 
@@ -22,7 +26,7 @@ class Phase:
     """A stretch of epochs under one learning-rate schedule.
 
     Attributes:
-      name: "float" or "quantized".
+      name: "float", "search", in which layers choose their weight width, or "quantized".
       epochs: passes over the training set.
       low: smallest learning rate.
       high: largest learning rate.
@@ -117,6 +121,9 @@ class Recipe:
         statistics, which is what the phase ends with; None for none. It is less at first, see
         `Trainer`.
       steps_per_call: steps in one call of the compiled program; by default one on a CPU.
+      pressure: cost and activity beside the loss, in the phases of a quantized network.
+      step_rate: with it the steps of a quantized network's activations are learned, at so many
+        times the weights' rate, relative to the step.
     """
 
     batch_size: int = 32
@@ -125,12 +132,49 @@ class Recipe:
     weight_decay: float = 0.0
     average: float | None = None
     steps_per_call: int | None = None
+    pressure: Pressure | None = None
+    step_rate: float | None = None
 
-    def transform(self, rate: optax.Schedule) -> optax.GradientTransformation:
-        """Return Adam, with weight decay if there is any."""
-        if not self.weight_decay:
-            return optax.adam(rate)
-        return optax.adamw(rate, weight_decay=self.weight_decay, mask=_decay_mask)
+    def transform(
+        self, rate: optax.Schedule, parameters: Any = None
+    ) -> optax.GradientTransformation:
+        """Return Adam, with weight decay if there is any.
+
+        Args:
+          rate: of the weights.
+          parameters: to tell by whether steps and choices are among them; they get rates of
+            their own.
+        """
+        weights = (
+            optax.adamw(rate, weight_decay=self.weight_decay, mask=_decay_mask)
+            if self.weight_decay
+            else optax.adam(rate)
+        )
+        kinds = jax.tree.map_with_path(lambda path, _: _kind(path), parameters)
+        if set(jax.tree.leaves(kinds)) <= {"weights"}:
+            return weights
+        factor = self.step_rate or 0.0
+        rates = {
+            "weights": weights,
+            "steps": optax.chain(optax.adam(lambda step: factor * rate(step)), _relative()),
+            "choices": optax.adam(CHOICE_RATE),
+        }
+        return optax.partition(rates, kinds)
+
+
+def _kind(path: Any) -> str:
+    parts = leaf_name(path).split(".")
+    return "steps" if "step" in parts else "choices" if "choice" in parts else "weights"
+
+
+def _relative() -> optax.GradientTransformation:
+    """Return updates as shares of the parameter, at most half: what is positive remains so."""
+
+    def update(updates: Any, state: Any, parameters: Any) -> tuple[Any, Any]:
+        bounded = jax.tree.map(lambda u, p: jnp.clip(u, -0.5, 0.5) * p, updates, parameters)
+        return bounded, state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
 def _decay_mask(parameters: Any) -> Any:

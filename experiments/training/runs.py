@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def open_run(config: Any, folder: Path, data: str, console: Console) -> Run:
 def train_visibly(
     run: Run,
     network: quant.Sequential,
-    phases: tuple[Phase, Phase],
+    phases: Sequence[Phase],
     data: trainer.Data,
     test: Any,
     console: Console,
@@ -169,7 +169,7 @@ def train_visibly(
     Args:
       run: where the checkpoints lie.
       network: as of `trainer.train`, like the next three.
-      phases: float and quantized.
+      phases: as of `trainer.train`.
       data: training examples.
       test: what is measured after every epoch.
       console: receives the bar.

@@ -8,7 +8,7 @@ each batch; see `devices`.
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,18 +18,22 @@ import optax
 from flax import nnx
 from jaxtyping import Array
 
+import akida_jax as aj
 from akida_jax import quant
 from akida_jax.zoo.datasets import Examples
 from experiments import hosts
 from experiments.training import devices
-from experiments.training.checkpoints import Checkpoints
+from experiments.training.checkpoints import Checkpoints, leaf_name
 from experiments.training.evaluation import accuracy
+from experiments.training.pressure import NetworkPressure, PressureState
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.streams import Data, Stream
 
 #: Steps in one call on an accelerator. On a CPU it is one: XLA runs convolutions inside a
 #: scan several times slower there (docs/journal.md).
 STEPS_PER_CALL = 64
+#: Temperature at the end of a search for widths; it begins with 1.
+COLDEST = 0.1
 
 Measure = Callable[[quant.Sequential, Any], dict[str, float]]
 
@@ -49,6 +53,7 @@ class TrainingState(NamedTuple):
     statistics: Any
     optimizer: Any
     average: Average | None = None
+    pressure: PressureState | None = None
 
 
 class Trainer:
@@ -73,28 +78,44 @@ class Trainer:
         self.batch_size = min(recipe.batch_size, n)
         devices.check_batch(self.batch_size)
         self.steps = n // self.batch_size
+        self._trained = _trained(recipe, network)
         self.graph: Any
-        self.graph, parameters, statistics = nnx.split(network, nnx.Param, ...)  # type: ignore[misc]
-        transform = recipe.transform(phase.rate(self.steps))
-        # Steps give up their input's memory; the caller's network keeps its own.
-        parameters, statistics = jax.tree.map(jnp.copy, (parameters, statistics))
-        average = None
-        if recipe.average is not None:
-            first = jax.tree.map(jnp.copy, (parameters, statistics))
-            average = Average(first[0], first[1], jnp.int32(0))
-        self.state = TrainingState(parameters, statistics, transform.init(parameters), average)
-        self.restore(self.state)
-        self._seed = seed
+        self.graph, parameters, _ = nnx.split(network, self._trained, ...)  # type: ignore[misc]
+        transform = recipe.transform(phase.rate(self.steps), parameters)
+        self.pressure = None
+        if recipe.pressure is not None and network.quantized:
+            self.pressure = NetworkPressure(recipe.pressure, network, self.steps)
+        self._first = functools.partial(_first_state, recipe, transform, self._trained)
+        self.begin(network, seed)
         self._stream = None if isinstance(data, Examples) else data
         self._examples = _on_device(data) if isinstance(data, Examples) else None
         self._per_call = recipe.steps_per_call or (
             1 if jax.default_backend() == "cpu" else STEPS_PER_CALL
         )
-        step = functools.partial(_step, self.graph, transform, recipe)
+        step = functools.partial(_step, self.graph, self._trained, transform, recipe, self.pressure)
         compile_step = functools.partial(jax.jit, donate_argnums=0, out_shardings=devices.copies())
         self._step = compile_step(step)
         self._chosen_step = compile_step(functools.partial(_chosen_step, step))
         self._chosen_steps = compile_step(functools.partial(_chosen_steps, step))
+
+    def begin(self, network: quant.Sequential, seed: int) -> None:
+        """Begin anew with another network of the same form, in the programs compiled before."""
+        pressure = None if self.pressure is None else self.pressure.start()
+        self.restore(self._first(network, pressure))
+        self._seed = seed
+
+    def cool(self, done: float) -> None:
+        """Lower the temperature at which widths are drawn; ``done`` is a share of the phase."""
+        temperature = COLDEST**done
+        statistics = jax.tree.map_with_path(
+            lambda path, leaf: (
+                jnp.full_like(leaf, temperature)
+                if "temperature" in leaf_name(path).split(".")
+                else leaf
+            ),
+            self.state.statistics,
+        )
+        self.restore(self.state._replace(statistics=statistics))
 
     def restore(self, state: TrainingState) -> None:
         """Go on from a state."""
@@ -147,6 +168,48 @@ class Trainer:
         held = devices.fetch((chosen.parameters, chosen.statistics))
         return nnx.merge(self.graph, *held, copy=True)
 
+    def check_registers(self) -> None:
+        """Refuse learned steps that the chip's registers do not hold.
+
+        Raises:
+          ModelError: naming layers and filters.
+        """
+        if quant.Step in self._trained:
+            network = self.network()
+            aj.convert(quant.fix_widths(network, quant.chosen_widths(network)))
+
+    def measure(self) -> dict:
+        """Return the widths that layers have chosen and the cost of the sample, if any."""
+        network, row = self.network(), dict[str, Any]()
+        if any(quant.mixed_layers(network)):
+            row["weight_bits"] = quant.chosen_widths(network)
+        if self.pressure is not None and self.state.pressure is not None:
+            row |= self.pressure.measure(network, self.state.pressure)
+        return row
+
+
+def _trained(recipe: Recipe, network: quant.Sequential) -> Any:
+    """Return the kinds of variables that an optimizer changes."""
+    kinds: tuple[type, ...] = (nnx.Param, quant.Choice)
+    return (*kinds, quant.Step) if recipe.step_rate and network.quantized else kinds
+
+
+def _first_state(
+    recipe: Recipe,
+    transform: optax.GradientTransformation,
+    trained: Any,
+    network: quant.Sequential,
+    pressure: PressureState | None,
+) -> TrainingState:
+    parts: Any = nnx.split(network, trained, ...)
+    # Steps give up their input's memory; the caller's network keeps its own.
+    parameters, statistics = jax.tree.map(jnp.copy, parts[1:])
+    average = None
+    if recipe.average is not None:
+        first = jax.tree.map(jnp.copy, (parameters, statistics))
+        average = Average(first[0], first[1], jnp.int32(0))
+    return TrainingState(parameters, statistics, transform.init(parameters), average, pressure)
+
 
 def _on_device(data: Examples) -> Examples:
     return devices.place(jax.tree.map(jnp.asarray, data), devices.copies())
@@ -154,8 +217,10 @@ def _on_device(data: Examples) -> Examples:
 
 def _step(
     graph: Any,
+    trained: Any,
     transform: optax.GradientTransformation,
     recipe: Recipe,
+    pressure: NetworkPressure | None,
     state: TrainingState,
     batch: Examples,
     key: Array,
@@ -167,16 +232,24 @@ def _step(
 
     def loss(parameters: Any) -> tuple[Array, Any]:
         network = nnx.merge(graph, parameters, state.statistics, copy=True)
-        value = recipe.loss(network(x, train=True), targets)
-        return value, nnx.state(network, nnx.Not(nnx.Param))
+        probabilities = quant.width_probabilities(network)
+        quant.draw_widths(network, jax.random.fold_in(key, 1))
+        outputs = network.outputs(x, train=True)
+        value, after = recipe.loss(quant.flatten_map(outputs[-1][1]), targets), state.pressure
+        if pressure is not None and after is not None:
+            term, after = pressure.term(after, network, probabilities, x, outputs)
+            value = value + term
+        return value, (nnx.state(network, nnx.Not(trained)), after)
 
-    (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters)
+    (value, (statistics, pressed)), gradient = jax.value_and_grad(loss, has_aux=True)(
+        state.parameters
+    )
     updates, optimizer = transform.update(gradient, state.optimizer, state.parameters)
     parameters = optax.apply_updates(state.parameters, updates)
     average = state.average
     if average is not None and recipe.average is not None:
         average = _update(average, (parameters, statistics), recipe.average)
-    return TrainingState(parameters, statistics, optimizer, average), value
+    return TrainingState(parameters, statistics, optimizer, average, pressed), value
 
 
 def _update(average: Average, now: tuple[Any, Any], decay: float) -> Average:
@@ -212,7 +285,7 @@ def _chosen_steps(
 
 def train(
     network: quant.Sequential,
-    phases: tuple[Phase, Phase],
+    phases: Sequence[Phase],
     data: Data,
     test: Any,
     *,
@@ -226,9 +299,12 @@ def train(
 ) -> tuple[quant.Sequential, list[dict]]:
     """Train float, quantize, train again; resume where the checkpoints end.
 
+    In a phase of the name "search" layers choose among 2 and 4 weight bits; behind it they
+    keep what they have chosen.
+
     Args:
       network: float network with its first weights.
-      phases: float and quantized; either may have 0 epochs.
+      phases: float, search or not, and quantized; any but the search may have 0 epochs.
       data: training examples.
       test: what is measured after every epoch; nothing is chosen by it.
       quantize: turns the trained float network into its quantized twin.
@@ -248,13 +324,16 @@ def train(
         on_epoch(row)
     first = 0
     for index, phase in enumerate(phases):
-        if index:
+        if index and not network.quantized:
             network = quantize(network)
+        network = _choose_widths(network, phase, history)
         trainer = Trainer(network, phase, data, recipe=recipe, seed=seed)
         last = first + phase.epochs
         if first < done <= last:
             trainer.restore(checkpoints.load(done, trainer.state))
         for epoch in range(max(first, done) + 1, last + 1):
+            if phase.name == "search":
+                trainer.cool((epoch - first - 1) / max(phase.epochs - 1, 1))
             row = _epoch(trainer, epoch, test, measure)
             history.append(row)
             checkpoints.save(epoch, trainer.state, history)
@@ -266,6 +345,23 @@ def train(
     return network, history
 
 
+def _choose_widths(
+    network: quant.Sequential, phase: Phase, history: list[dict]
+) -> quant.Sequential:
+    """Let layers choose in a search; behind it fix what its last epoch has chosen."""
+    if phase.name == "search":
+        return quant.mix(network)
+    if not any(quant.mixed_layers(network)):
+        return network
+    # From the history, which a checkpoint holds too: a run that goes on has not the logits.
+    return quant.fix_widths(network, history[-1 - _behind(history)]["weight_bits"])
+
+
+def _behind(history: list[dict]) -> int:
+    """Return the number of rows behind the last row of a search."""
+    return next(n for n, row in enumerate(reversed(history)) if "weight_bits" in row)
+
+
 def _epoch(trainer: Trainer, epoch: int, test: Any, measure: Measure) -> dict:
     start = time.perf_counter()
     loss = trainer.run_epoch(epoch)
@@ -274,10 +370,12 @@ def _epoch(trainer: Trainer, epoch: int, test: Any, measure: Measure) -> dict:
             f"the loss of epoch {epoch} is not finite; lower the learning rates and restart"
         )
     seconds = time.perf_counter() - start
+    trainer.check_registers()
     return {
         "epoch": epoch,
         "phase": trainer.phase.name,
         "loss": loss,
         **measure(trainer.network(), test),
+        **trainer.measure(),
         "seconds": round(seconds, 3),
     }
