@@ -16,12 +16,14 @@ goes on behind the last trained network. `experiments.budget_report` makes table
 
 import dataclasses
 import functools
+import itertools
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -46,7 +48,7 @@ STEP_RATE = 3.0
 
 _SHARE = (0.01, 1)
 _RANGES = {
-    "n_train": COUNT, "seeds": (0, 2**31 - 1), "float_epochs": ANY, "quantized_epochs": ANY,
+    "n_train": COUNT, "seeds": (0, 2**31 - 1), "float_epochs": ANY,
     "tuned_epochs": COUNT, "batch_size": COUNT, "l1_weights": ANY, "hoyer_weights": ANY,
     "budgets": _SHARE, "step_budgets": _SHARE, "sizes": _SHARE, "widths": (0.1, 1),
     "float_rates": ANY, "quantized_rates": ANY,
@@ -62,14 +64,13 @@ class Config:
       n_train: training examples.
       seeds: of weights and order; every point is trained with each.
       float_epochs: of the base, in float.
-      quantized_epochs: of the base, in 8/4/4 bits.
-      tuned_epochs: of every point, from the base.
+      tuned_epochs: of the base in 8/4/4 bits, and of every point from there.
       batch_size: examples per step.
       l1_weights: of the regularizer.
       hoyer_weights: the same.
       budgets: shares of the base's modelled energy, with constant steps.
       step_budgets: the same, with learned steps.
-      sizes: shares of the base's bytes, for mixed weight bits; some of them for 2-bit too.
+      sizes: shares of the base's bytes, for mixed weight bits.
       widths: of narrower networks.
       float_rates: lowest and highest learning rate of the float epochs.
       quantized_rates: the same of all others.
@@ -82,18 +83,17 @@ class Config:
     """
 
     data: Literal["digits", "fashion-mnist", "nmnist"] = "fashion-mnist"
-    n_train: int = 2000
+    n_train: int = 3000
     seeds: tuple[int, ...] = (0, 1, 2)
-    float_epochs: int = 10
-    quantized_epochs: int = 4
-    tuned_epochs: int = 5
+    float_epochs: int = 8
+    tuned_epochs: int = 6
     batch_size: int = 50
-    l1_weights: tuple[float, ...] = (0.1, 0.3, 1.0)
-    hoyer_weights: tuple[float, ...] = (0.3, 1.0, 3.0)
-    budgets: tuple[float, ...] = (0.6, 0.45, 0.3)
-    step_budgets: tuple[float, ...] = (0.6, 0.45, 0.3)
+    l1_weights: tuple[float, ...] = (0.3, 1.0, 3.0)
+    hoyer_weights: tuple[float, ...] = (1.0,)
+    budgets: tuple[float, ...] = (0.75, 0.6, 0.45)
+    step_budgets: tuple[float, ...] = (0.6,)
     sizes: tuple[float, ...] = (0.75,)
-    widths: tuple[float, ...] = (0.75, 0.5)
+    widths: tuple[float, ...] = (0.5,)
     float_rates: tuple[float, float] = (1e-5, 3e-3)
     quantized_rates: tuple[float, float] = (1e-5, 1e-3)
     output: str = "runs/budget"
@@ -106,8 +106,8 @@ class Config:
 
     @property
     def folder(self) -> Path:
-        """Folder of this run; other settings have another one."""
-        return run_folder(self, self.data)
+        """Folder of this run; other settings have another one, other seeds have not."""
+        return run_folder(dataclasses.replace(self, seeds=(0,)), self.data)
 
 
 PRESETS = {
@@ -115,7 +115,7 @@ PRESETS = {
     "nmnist": ("N-MNIST, windows of 100 ms", Config(data="nmnist")),
     "smoke": (
         "every method once, in two minutes; the numbers mean nothing",
-        Config(data="digits", n_train=60, seeds=(0,), float_epochs=1, quantized_epochs=1,
+        Config(data="digits", n_train=60, seeds=(0,), float_epochs=1,
                tuned_epochs=2, batch_size=20, l1_weights=(0.1,), hoyer_weights=(0.3,),
                budgets=(0.9,), step_budgets=(0.9,), widths=(0.5,), output="runs/smoke"),
     ),
@@ -141,9 +141,9 @@ class Bench:
         self.sample = data.train.x[:1000]
         self._trainers: dict[Any, Trainer] = {}
 
-    def base(self, width: float, seed: int, *, extra: int = 0) -> quant.Sequential:
+    def base(self, width: float, seed: int) -> quant.Sequential:
         """Return the trained network of a width in 8/4/4 bits, or load it."""
-        config, path = self.config, self.folder / f"base-{width:g}-{extra}-{seed}.npz"
+        config, path = self.config, self.folder / f"base-{width:g}-{seed}.npz"
         network = build(self.data, width=width, seed=seed)
         if not path.exists():
             phase = self._phase("float", config.float_epochs, config.float_rates)
@@ -151,61 +151,58 @@ class Bench:
         twin = quant.quantize(network, calibration=self.sample[:256])
         if path.exists():
             return load_weights(twin, path)
-        phase = self._phase("quantized", config.quantized_epochs + extra, config.quantized_rates)
-        twin = self._train(("quantized", width, extra), twin, phase, Recipe, seed)
+        twin = self._pressed(Point("none", width), twin, np.inf, seed)
         save_weights(twin, path)
         return twin
 
     def point(self, point: Point, seed: int) -> tuple[quant.Sequential, dict[str, Any]]:
         """Return the trained network of a point, and what it was asked for."""
-        tuned = self.config.tuned_epochs
         if point.method == NARROW:
-            return self.base(point.setting, seed, extra=tuned), {}
+            narrow = self.base(point.setting, seed)
+            return self._pressed(Point("none", point.setting), narrow, np.inf, seed), {}
         twin = self.base(1.0, seed)
         if point.method == UNIFORM:
-            twin = self._uniform(twin)
-            phase = self._phase("quantized", 2 * tuned, self.config.quantized_rates)
-            return self._train(("2-bit",), twin, phase, Recipe, seed), {}
+            return self._on(("2-bit",), _narrow_weights(twin), seed, times=2), {}
         figures = self._figures(twin)
         if point.method == "mixed":
             limit = point.setting * figures["size"]
             return self._mixed(twin, limit, seed), {"limit": limit}
+        if not point.method.startswith("budget"):
+            return self._pressed(point, twin, np.inf, seed), {}
         limit = point.setting * figures["energy"]
-        budget = point.method.startswith("budget")
-        return self._pressed(point, twin, limit if budget else np.inf, seed), (
-            {"limit": limit} if budget else {}
-        )
+        return self._pressed(point, twin, limit, seed), {"limit": limit}
 
     def _pressed(
         self, point: Point, twin: quant.Sequential, limit: float, seed: int
     ) -> quant.Sequential:
-        weights = [point.setting * (point.method == name) for name in ("l1", "hoyer")]
+        """Train on under a budget or a regularizer; weights and limit are arrays of one program."""
         steps = STEP_RATE if point.method == "budget-steps" else None
-        phase = self._phase("quantized", self.config.tuned_epochs, self.config.quantized_rates)
         pressure = Pressure(
             activities=("l1", "hoyer"), weights=(0.0, 0.0), device=DEVICE, sample=self.sample,
             budget=mapping.Budget(quantity="energy", limit=1e6),
         )  # fmt: skip
         recipe = functools.partial(Recipe, pressure=pressure, step_rate=steps)
-        aim = (1 - pressure.margin) * limit
-        # Weights and limit are arrays: all points go through one compiled program.
-        state = PressureState(jnp.array(weights, jnp.float32), mapping.start_multiplier(aim))
-        return self._train(("pressed", steps), twin, phase, recipe, seed, state)
+        weights = [point.setting * (point.method == name) for name in ("l1", "hoyer")]
+        multiplier = mapping.start_multiplier((1 - pressure.margin) * limit)
+        state = PressureState(jnp.array(weights, jnp.float32), multiplier)
+        width = point.setting if point.method == "none" else 1.0
+        phase = self._phase("quantized", self.config.tuned_epochs, self.config.quantized_rates)
+        return self._train(("pressed", width, steps), twin, phase, recipe, seed, state)
+
+    def _on(self, key: Any, twin: quant.Sequential, seed: int, *, times: int) -> quant.Sequential:
+        """Train on without pressure."""
+        epochs = times * self.config.tuned_epochs
+        phase = self._phase("quantized", epochs, self.config.quantized_rates)
+        return self._train(key, twin, phase, Recipe, seed)
 
     def _mixed(self, twin: quant.Sequential, limit: float, seed: int) -> quant.Sequential:
         pressure = Pressure(device=DEVICE, sample=self.sample,
                             budget=mapping.Budget(quantity="size", limit=limit))  # fmt: skip
-        tuned, rates = self.config.tuned_epochs, self.config.quantized_rates
         recipe = functools.partial(Recipe, pressure=pressure)
-        search = self._phase("search", tuned, rates)
+        search = self._phase("search", self.config.tuned_epochs, self.config.quantized_rates)
         mixed = self._train(("search", limit), quant.mix(twin), search, recipe, seed)
-        fixed = quant.fix_widths(mixed, quant.chosen_widths(mixed))
-        key = ("fixed", *quant.chosen_widths(mixed).values())
-        return self._train(key, fixed, self._phase("quantized", tuned, rates), Recipe, seed)
-
-    def _uniform(self, twin: quant.Sequential) -> quant.Sequential:
-        mixed = quant.mix(twin)
-        return quant.fix_widths(mixed, dict.fromkeys(quant.chosen_widths(mixed), 2))
+        widths = quant.chosen_widths(mixed)
+        return self._on(tuple(widths.values()), quant.fix_widths(mixed, widths), seed, times=1)
 
     def _figures(self, twin: quant.Sequential) -> dict[Any, Any]:
         return mapping.plan(twin, DEVICE).figures(sample_shares(twin, self.sample))
@@ -254,6 +251,12 @@ class Bench:
         }
 
 
+def _narrow_weights(twin: quant.Sequential) -> quant.Sequential:
+    """Return the network with 2-bit weights behind its input convolution."""
+    mixed = quant.mix(twin)
+    return quant.fix_widths(mixed, dict.fromkeys(quant.chosen_widths(mixed), 2))
+
+
 def run(config: Config, console: Console) -> dict:
     """Train every point that is not trained yet; return the result.
 
@@ -264,16 +267,19 @@ def run(config: Config, console: Console) -> dict:
     data = load(config)
     this = open_run(config, config.folder, data.fingerprint, console)
     this.begin()
+    # A program is compiled once, by whichever process comes first.
+    jax.config.update("jax_compilation_cache_dir", str(config.folder.absolute() / "compiled"))
     bench = Bench(config, data, config.folder)
     rows = []
-    for seed in config.seeds:
-        for point in points(config):
-            path = config.folder / f"point-{point.label}-{seed}.json"
-            if not path.exists():
-                write_text(path, json.dumps(_measure(bench, point, seed), indent=1) + "\n")
-            rows.append(json.loads(path.read_text()))
-            row = rows[-1]
-            console.print(
+    for point, seed in sorted(
+        itertools.product(points(config), config.seeds), key=lambda pair: _round(*pair)
+    ):
+        path = config.folder / f"point-{point.label}-{seed}.json"
+        if not path.exists():
+            write_text(path, json.dumps(_measure(bench, point, seed), indent=1) + "\n")
+        rows.append(json.loads(path.read_text()))
+        row = rows[-1]
+        console.print(
                 f"seed {seed} {point.label:<18} {row['accuracy']:.2%} "
                 f"{1e3 * row['figures']['energy']:8.2f} uJ {row['seconds']:.0f} s", highlight=False
             )  # fmt: skip
@@ -289,6 +295,11 @@ def run(config: Config, console: Console) -> dict:
         "n_test": len(data.test.x),
         "points": rows,
     }
+
+
+def _round(point: Point, seed: int) -> tuple[bool, int]:
+    """Return what comes first: the fronts seed by seed, then the widths of the weights."""
+    return point.method in (UNIFORM, "mixed"), seed
 
 
 def _measure(bench: Bench, point: Point, seed: int) -> dict[str, Any]:

@@ -38,13 +38,12 @@ class Point(NamedTuple):
 def points(config: Any) -> Iterator[Point]:
     """Yield every network that is trained with one seed."""
     yield Point("none", 1.0)
-    yield from (Point("l1", weight) for weight in config.l1_weights)
     yield from (Point("budget", share) for share in config.budgets)
+    yield from (Point("l1", weight) for weight in config.l1_weights)
     yield from (Point("hoyer", weight) for weight in config.hoyer_weights)
     yield from (Point("budget-steps", share) for share in config.step_budgets)
     yield from (Point(NARROW, width) for width in config.widths)
-    if config.sizes:
-        yield Point(UNIFORM, 1.0)
+    yield Point(UNIFORM, 1.0)
     yield from (Point("mixed", share) for share in config.sizes)
 
 
