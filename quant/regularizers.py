@@ -13,7 +13,9 @@ from jaxtyping import Array, Float
 def mean_level(levels: Sequence[Float[Array, "n ..."]]) -> Float[Array, ""]:
     """Return the mean level over all activations of all layers: plain L1.
 
-    Every activation counts the same, whatever layer it is in.
+    Every activation counts the same, whatever layer it is in. Silent ones have the same
+    gradient as the others, where the straight-through gradient passes it on: up to one step
+    below the threshold.
 
     Args:
       levels: activations of each layer, not negative; at least one layer.
@@ -22,18 +24,18 @@ def mean_level(levels: Sequence[Float[Array, "n ..."]]) -> Float[Array, ""]:
       ValueError: if there is no layer.
     """
     _check(levels)
-    return jnp.stack([jnp.abs(y).sum() for y in levels]).sum() / sum(y.size for y in levels)
+    return jnp.stack([y.sum() for y in levels]).sum() / sum(y.size for y in levels)
 
 
 def hoyer_square(levels: Sequence[Float[Array, "n ..."]]) -> Float[Array, ""]:
-    """Return the mean over layers and samples of ``sum(|y|)**2 / (n * sum(y**2))``.
+    """Return the mean over layers and samples of ``sum(y)**2 / (n * sum(y**2))``.
 
     It lies in [0, 1]: of ``n`` activations of a sample, the share that would fire if all that
     fire had one level. It does not change if all levels of a sample are scaled. A sample
     without events counts 0, with no gradient.
 
     Args:
-      levels: activations of each layer; at least one layer.
+      levels: activations of each layer, not negative; at least one layer.
 
     Raises:
       ValueError: if there is no layer.
@@ -54,5 +56,5 @@ def _hoyer_square(y: Float[Array, "n ..."]) -> Float[Array, ""]:
     squares = (flat * flat).sum(1)
     fires = squares > 0
     # A safe divisor in both branches: the gradient of the branch not taken must be finite.
-    share = jnp.abs(flat).sum(1) ** 2 / (flat.shape[1] * jnp.where(fires, squares, 1.0))
+    share = flat.sum(1) ** 2 / (flat.shape[1] * jnp.where(fires, squares, 1.0))
     return jnp.where(fires, share, 0.0).mean()

@@ -1,0 +1,130 @@
+"""The experiment on budgets: its points, tables by hand, and the document made from its results."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from akida_jax.zoo.datasets import Examples
+from experiments import budget, budget_report
+from experiments.budget_networks import Loaded, Point, build, points
+
+
+def row(method, setting, seed, accuracy, energy, **fields):
+    figures = {"energy": energy, "dynamic": energy / 8, "latency": 1.0, "events": 2000.0,
+               "nps": 5, "size": 100.0}  # fmt: skip
+    return {"method": method, "setting": setting, "seed": seed, "accuracy": accuracy,
+            "figures": figures, "figures_train": {**figures, "energy": energy * 0.99},
+            "weight_bits": {"conv_0": 8, "conv_1": 2 + 2 * seed}, **fields}  # fmt: skip
+
+
+def result():
+    rows = [
+        row("none", 1.0, 0, 0.90, 0.1), row("none", 1.0, 1, 0.92, 0.2),
+        row("budget", 0.6, 0, 0.89, 0.05, limit=0.0499), row("budget", 0.6, 1, 0.91, 0.1, limit=1),
+        row("l1", 0.3, 0, 0.88, 0.08), row("l1", 0.3, 1, 0.90, 0.16),
+        row("2-bit", 1.0, 0, 0.8, 0.1), row("2-bit", 1.0, 1, 0.8, 0.2),
+        row("mixed", 0.75, 0, 0.85, 0.1, limit=100), row("mixed", 0.75, 1, 0.85, 0.2, limit=99),
+    ]  # fmt: skip
+    return {"title": "made-up data", "config": {"data": "digits"}, "points": rows}
+
+
+def test_the_front_by_hand():
+    lines = budget_report.front_table(result()).splitlines()
+    assert lines[2] == (
+        "| no pressure |  | 91.00 | +0.00 | 150.0 | 0% | 18.75 | 2,000 |  | 90.00, 92.00 |"
+    )
+    assert lines[3] == (
+        "| budget of energy | 60% of the base | 90.00 | -1.00 | 75.0 | 50% | 9.38 | 2,000 | "
+        "2 / 1 of 2 | 89.00, 91.00 |"
+    )
+    assert len(lines) == 5  # mixed bits have a table of their own
+
+
+def test_what_is_saved_by_hand():
+    lines = budget_report.goal_table([result()]).splitlines()
+    assert lines[2] == "| made-up data | budget of energy | 25% | 50% | 50% |"
+    assert lines[4] == "| made-up data | L1 | 5% | 10% | 20% |"
+
+
+def test_beyond_the_points_nothing_is_said():
+    every = budget_report.means(result())
+    assert budget_report.saved_at(every[:1], 92.0) is None
+    assert budget_report.saved_at(every[:1], 90.0) == 0
+    # A method that gains at first is not read off below its last good point.
+    assert budget_report.saved_at(every[:2], 90.0) == pytest.approx(0.5)
+
+
+def test_the_widths_by_hand():
+    lines = budget_report.width_table([result()]).splitlines()
+    assert lines[2:] == [
+        "| made-up data | 4 everywhere | 100 | 91.00 |  | 5 |",
+        "| made-up data | 2 everywhere | 100 | 80.00 |  | 5 |",
+        "| made-up data | chosen, 75% of the bytes | 100 | 85.00 | 8/2; 8/4 | 5 |",
+    ]
+
+
+def test_the_picture_is_drawn(tmp_path):
+    budget_report.draw([result()], tmp_path / "fronts.png")
+    assert (tmp_path / "fronts.png").stat().st_size > 10_000
+
+
+def test_the_document_is_made_from_the_results():
+    text = budget_report.DOCUMENT.read_text()
+    stored = budget_report.stored()
+    assert stored
+    for name, table in budget_report.tables().items():
+        assert f"<!-- table: {name} -->" in text
+        assert table in text
+    for one in stored:
+        assert all(row["potentials_equal"] == {"dense": True, "event": True}
+                   for row in one["points"])  # fmt: skip
+        assert one["config"]["data"] in budget_report.DATA
+
+
+def test_every_method_has_its_points():
+    every = list(points(budget.PRESETS["fashion"][1]))
+    assert len(set(every)) == len(every)
+    assert len({point.label for point in every}) == len(every)
+    methods = ["none", "budget", "l1", "hoyer", "budget-steps", "width", "2-bit", "mixed"]
+    assert list(dict.fromkeys(point.method for point in every)) == methods
+    assert [budget._round(point, 0)[0] for point in every[-2:]] == [True, True]
+
+
+@pytest.mark.parametrize(("channels", "names"), [(1, 6), (3, 6), (10, 6)])
+def test_networks_of_images_and_of_events(channels, names):
+    x = np.zeros((1, 28, 28, channels), np.uint8)
+    examples = Examples(x, np.zeros(1, np.int32))
+    data = Loaded(title="", train=examples, test=examples, fingerprint="")
+    network = build(data, width=0.5, seed=0)
+    assert len(network.layers) == names
+    assert [layer.spec.neurons for layer in network.layers] == [4, 8, 32, 64, 64, 10]
+    assert network.layers[0].spec.kind == ("conv" if channels == 10 else "input_conv")
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match=r"--budgets must be 0.01 to 1, got 1.5"):
+        budget.Config(budgets=(1.5,))
+    with pytest.raises(ValueError, match="--keep is for the settings of a preset"):
+        budget.main(["fashion", "--keep", "--n-train", "7"])
+
+
+def test_other_seeds_share_a_folder():
+    config = budget.Config()
+    assert dataclasses.replace(config, seeds=(4, 5)).folder == config.folder
+    assert dataclasses.replace(config, n_train=5).folder != config.folder
+
+
+@pytest.mark.slow
+def test_a_finished_point_is_not_trained_again(tmp_path, monkeypatch):
+    arguments = ["smoke", "--output", str(tmp_path)]
+    first = budget.main(arguments)
+    assert {point["method"] for point in first["points"]} == {
+        point.method for point in points(budget.PRESETS["smoke"][1])
+    }
+    monkeypatch.setattr(budget, "_measure", None)
+    again = budget.main(arguments)
+    assert again["points"] == first["points"]
+    json.dumps(again)
+    assert Point("none", 1.0).label == "none-1"
