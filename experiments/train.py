@@ -4,7 +4,7 @@
     python -m experiments.train smoke               # the whole pipeline in seconds
     python -m experiments.train fashion-akidanet    # Fashion-MNIST, see docs/training.md
     python -m experiments.train imagenet --data-dir TFDS
-    python -m experiments.train default --budget 12uJ --device akd1500    # docs/budget.md
+    python -m experiments.train fashion-akidanet --budget 1.5mJ     # see docs/budget.md
 
 Interrupt it at any time: the same command goes on where it stopped and ends with the same
 numbers. Several devices share each batch. Results and how long they took: docs/training.md.

@@ -1,7 +1,5 @@
 """Layers that choose their weight width: always integers of one width, gradient of all."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +50,7 @@ def test_its_own_width_counts_at_first(images):
     np.testing.assert_allclose(quant.width_probabilities(two)["sep"], [share, 1 - share], rtol=1e-6)
 
 
-@pytest.mark.parametrize("bits", itertools.product((2, 4), repeat=3))
+@pytest.mark.parametrize("bits", [(2, 4, 4), (4, 2, 2)])
 def test_the_searched_the_fixed_and_the_converted_network_are_one(images, bits):
     widths = dict(zip(NAMES, bits, strict=True))
     mixed = choose(quant.mix(make_twin()), widths)
@@ -106,7 +104,7 @@ def test_widths_are_drawn_with_their_probability():
 
     @jax.jit
     def draw(key):
-        network = nnx.merge(graph, state)
+        network = nnx.merge(graph, state, copy=True)
         quant.draw_widths(network, key)
         return jnp.stack([layer.chosen() for layer in quant.mixed_layers(network)])
 
@@ -121,7 +119,7 @@ def test_widths_are_drawn_with_their_probability():
 def test_a_cold_draw_is_the_largest_logit():
     mixed = choose(quant.mix(make_twin()), {"conv": 2, "sep": 4, "head": 2})
     quant.set_temperature(mixed, 1e-3)
-    for seed in range(20):
+    for seed in range(5):
         drawn = nnx.clone(mixed)
         quant.draw_widths(drawn, jax.random.key(seed))
         assert quant.chosen_widths(drawn) == {"conv": 2, "sep": 4, "head": 2}
@@ -151,7 +149,10 @@ def test_a_part_of_the_layers_may_choose(images):
             lambda: quant.fix_widths(quant.mix(make_twin()), dict.fromkeys(NAMES, 8)),
             "fault: conv, sep, head",
         ),
-        (lambda: aj.convert(quant.mix(make_twin())), "conv, sep, head still choose .* fix_widths"),
+        (
+            lambda: aj.convert(quant.mix(make_twin())),
+            r"conv, sep, head still choose .* quant\.fix_widths",
+        ),
     ],
 )
 def test_refusals(call, message):
