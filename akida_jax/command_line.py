@@ -84,6 +84,12 @@ COMMANDS = {
         "Train a network of the zoo on labelled data: float, quantized, then the chip's integers.",
         parsed=False,
     ),
+    "sweep": Command(
+        "training",
+        "sweep",
+        "Train, place and measure many settings with many workers: accuracy against power.",
+        parsed=False,
+    ),
 }
 
 _INTERRUPTED = 130

@@ -344,9 +344,14 @@ def report(result: dict, folder: Path, console: Console) -> None:
     console.print(f"Tables, picture and report: {folder}/", soft_wrap=True, highlight=False)
 
 
-def main(arguments: list[str] | None = None) -> dict:
-    """Run a preset, "default" if none is named, with its settings overridden."""
-    config = read_settings(PRESETS, arguments)
+def main(arguments: list[str] | None = None, program: str | None = None) -> dict:
+    """Run a preset, "default" if none is named, with its settings overridden.
+
+    Args:
+      arguments: of the command line; those of the process if None.
+      program: name that help and errors show; that of the process if None.
+    """
+    config = read_settings(PRESETS, arguments, program)
     console = Console()
     result = run(config, console)
     report(result, config.folder, console)

@@ -90,7 +90,11 @@ def test_an_unknown_command_is_refused(command):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "train" else []) for n in COMMANDS]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if n in ("train", "sweep") else [])
+        for n in COMMANDS
+    ],
 )
 def test_the_example_of_each_help_works(name, command, files):
     result = command(name, "--help")
@@ -109,6 +113,7 @@ def test_the_example_of_each_help_works(name, command, files):
         "export-jax": {"model.jaxexport"},
         "export-onnx": {"model.onnx"},
         "train": {"runs"},
+        "sweep": {"runs"},
     }
     assert written == expected.get(name, set())
 

@@ -1,4 +1,4 @@
-"""The command train: the generic experiment, where there is a checkout."""
+"""The commands train and sweep: experiments, where there is a checkout."""
 
 import json
 import sys
@@ -35,16 +35,23 @@ def test_settings_that_cannot_work_are_refused(command):
     assert "error: --float-epochs must be at least 0, got -1; --model must be one of" in result.err
 
 
-def test_without_a_checkout_the_error_says_how_to_get_the_experiments(command, monkeypatch):
+@pytest.mark.parametrize("name", ["train", "sweep"])
+def test_without_a_checkout_the_error_says_how_to_get_the_experiments(name, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "experiments", None)
-    monkeypatch.setitem(sys.modules, "experiments.train", None)
+    monkeypatch.setitem(sys.modules, f"experiments.{name}", None)
     for arguments in ((), ("--help",), ("smoke",)):
-        result = command("train", *arguments)
+        result = command(name, *arguments)
         assert (result.code, result.out) == (2, "")
         assert result.err == (
-            "error: train needs the experiments, which the installed package does not hold: get "
+            f"error: {name} needs the experiments, which the installed package does not hold: get "
             "a checkout of the project, run pip install -e . in its folder, and try again\n"
         )
+
+
+def test_settings_of_a_sweep_are_checked(command):
+    result = command("sweep", "smoke", "--trials", "0")
+    assert result.code == 2
+    assert "error: --trials must be at least 1, got 0" in result.err
 
 
 def test_an_interrupted_training_says_how_to_go_on(command, monkeypatch):
