@@ -26,6 +26,7 @@ from akida_jax import quant
 from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
 from akida_jax.executors.native import NativeNetwork
+from akida_jax.executors.native.plan import EVENT_PERCENT
 from akida_jax.quant.architecture import Pool
 from benchmarks.networks import CASES, compile_executor
 from benchmarks.timing import check_integers, measure_in_turns, write_result
@@ -68,7 +69,7 @@ def measure(model: aj.Model, x: np.ndarray) -> dict:
     """Return times of all ways on one input."""
     calls: dict[str, Callable[[], jax.Array | np.ndarray]] = {}
     if choose_executor("native") == "native":
-        for name, percent in (("native", None), (WAYS[0], 0), (WAYS[1], 100)):
+        for name, percent in (("native", EVENT_PERCENT), (WAYS[0], 0), (WAYS[1], 100)):
             network = NativeNetwork(model.programs, event_percent=percent)
             calls[name] = functools.partial(network, x)
     for name in ("dense", "event"):

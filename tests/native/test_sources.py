@@ -70,18 +70,19 @@ MANY_ITEMS = """
 #include <vector>
 #include "team.h"
 std::atomic<int> rests{0};
+const std::thread::id caller = std::this_thread::get_id();
 int main() {
   std::vector<std::thread> threads;
   std::atomic<int64_t> sum{0};
   const int64_t items = (int64_t{1} << 24) + 5;
   {
     akida_jax::Team team(2, [&](std::function<void()> work) { threads.emplace_back(work); },
-                         [] { ++rests; });
+                         [] { rests += std::this_thread::get_id() != caller; });
     team.run(items, [&](int64_t item) { sum.fetch_add(item, std::memory_order_relaxed); });
     team.run(0, [&](int64_t item) { sum.fetch_add(1); });
   }
   for (std::thread& thread : threads) thread.join();
-  std::printf("%d %d\\n", sum == items * (items - 1) / 2, rests >= 2);
+  std::printf("%d %d\\n", sum == items * (items - 1) / 2, rests >= 1);
 }
 """
 
@@ -111,6 +112,7 @@ def test_a_plan_that_does_not_fit_is_refused(cases, tmp_path):
     program = compile_check(tmp_path, SANITIZERS["address,undefined"])
     original = cases[0].read_bytes()
     n_fields = int(np.frombuffer(original[:8], np.int64)[0])
+    number = str(PATHS.index("portable"))  # sanitizers see all that it reads
     outcomes = set()
     for field in range(n_fields):
         for value in (-1, 0, 7, 2**40):
@@ -119,7 +121,7 @@ def test_a_plan_that_does_not_fit_is_refused(cases, tmp_path):
             changed[start : start + 8] = np.int64(value).tobytes()
             path = tmp_path / "changed"
             path.write_bytes(changed)
-            done = subprocess.run([program, path, "1", "0"], capture_output=True, text=True,
+            done = subprocess.run([program, path, "1", number], capture_output=True, text=True,
                                   check=False)  # fmt: skip
             assert done.returncode in (0, 1, 2), (field, value, done.stderr)
             assert "Sanitizer" not in done.stderr, (field, value, done.stderr)

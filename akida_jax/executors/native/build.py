@@ -43,6 +43,10 @@ class NativeUnavailable(RuntimeError):
     """The native executor cannot be used here; the message says why and what to do."""
 
 
+class _Unknown(NativeUnavailable):
+    """The compiler can be run and refuses the sources."""
+
+
 class Unit(NamedTuple):
     """One file to compile."""
 
@@ -150,14 +154,19 @@ def build(name: str, folder: Path | None) -> Path:
 
 
 def _compile_most(compiler: str, folder: Path) -> Path:
+    """Build all paths, or as many of them as the compiler knows."""
     paths = vector_paths()
-    for chosen in (paths, tuple(name for name in paths if name != "amx")):
-        if chosen:
-            try:
-                return _compile(compiler, units(chosen), folder)
-            except NativeUnavailable as fault:
-                logger.info("not built with %s: %s", ", ".join(chosen), fault)
-    return _compile(compiler, units(()), folder)
+    while True:
+        try:
+            return _compile(compiler, units(paths), folder)
+        except _Unknown as fault:
+            if not paths:
+                raise
+            logger.warning(
+                "the native executor cannot be built with %s (%s); a newer compiler may make it "
+                "quicker", paths[0], fault,
+            )  # fmt: skip
+            paths = paths[1:]
 
 
 def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:
@@ -173,7 +182,7 @@ def _compile(compiler: str, units: list[Unit], folder: Path) -> Path:
             ) from error
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), "")
-            raise NativeUnavailable(
+            raise _Unknown(
                 f"{compiler} cannot build it ({first or f'exit code {done.returncode}'}); give "
                 "another compiler by CXX"
             )

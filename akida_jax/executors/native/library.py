@@ -86,15 +86,28 @@ def path_number(path: str | None) -> int:
     """Return the number of a path, of the quickest for None.
 
     Raises:
-      NativeUnavailable: if this processor cannot run it.
+      NativeUnavailable: if this processor cannot run it, or the system does not let it.
       ValueError: if there is no such path.
     """
     if path is None:
-        return PATHS.index(available_paths()[0])
+        return next(PATHS.index(name) for name in available_paths() if _claim(name))
     if path not in PATHS:
         raise ValueError(f"unknown path {path!r}; choose from {', '.join(PATHS)}")
     if path not in available_paths():
         raise NativeUnavailable(
             f"path {path!r} is not to be had here; there are {', '.join(available_paths())}"
         )
+    if not _claim(path):
+        raise NativeUnavailable(
+            f"path {path!r} is refused to this process by the system, as it is where a thread has "
+            "a signal stack too small for it; choose another path"
+        )
     return PATHS.index(path)
+
+
+@functools.cache
+def _claim(path: str) -> bool:
+    """Return whether this process may use a path; the system is asked, if it must be."""
+    claim_path = load_library().akida_jax_claim_path
+    claim_path.argtypes = [ctypes.c_int64]
+    return bool(claim_path(PATHS.index(path)))

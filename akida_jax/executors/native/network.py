@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
-from akida_jax.executors.native.library import PATHS, TARGET, load_library, path_number
-from akida_jax.executors.native.plan import EVENT_PERCENT, TILE_EVENT_PERCENT, make_plan
+from akida_jax.executors.native.library import TARGET, load_library, path_number
+from akida_jax.executors.native.plan import EVENT_PERCENT, make_plan
 from akida_jax.programs import Programs
 from akida_jax.quant.architecture import Shape
 
@@ -27,7 +27,7 @@ class NativeNetwork:
     Args:
       programs: of all layers of a model.
       path: one of `PATHS`; the best that this processor can run by default.
-      event_percent: as of `plan.make_plan`; a measured share of the path by default.
+      event_percent: as of `plan.make_plan`.
 
     Raises:
       NativeUnavailable: if the kernel cannot be built or this processor cannot run the path.
@@ -38,16 +38,14 @@ class NativeNetwork:
         programs: Programs,
         *,
         path: str | None = None,
-        event_percent: int | None = None,
+        event_percent: int = EVENT_PERCENT,
     ):
         load_library()
         number = path_number(path)
-        if event_percent is None:
-            event_percent = TILE_EVENT_PERCENT if PATHS[number] == "amx" else EVENT_PERCENT
         plan = make_plan(programs, event_percent=event_percent)
         last = programs[-1]
         self._in_shape, self._out_shape = programs[0].in_shape, last.spec.out_shape(last.in_shape)
-        self._constants = jax.device_put(plan.constants, jax.devices("cpu")[0])
+        self._constants = jax.device_put(plan.constants, jax.local_devices(backend="cpu")[0])
         self._run = jax.jit(
             functools.partial(
                 _call,
@@ -61,7 +59,8 @@ class NativeNetwork:
         """Return the last layer's pooled int32 potentials; may stand inside `jax.jit`.
 
         A batch of NumPy is cut into pieces of few distinct sizes, so that not each new size has
-        to be compiled; what comes back is then of NumPy too.
+        to be compiled; what comes back is then of NumPy too. An array of JAX must lie on this
+        process' first CPU device.
 
         Args:
           x: levels of the first layer's input; values are not checked.
@@ -72,8 +71,10 @@ class NativeNetwork:
         if len(x.shape) != 4 or tuple(x.shape[1:]) != tuple(self._in_shape):
             expected = ", ".join(map(str, self._in_shape))
             raise ValueError(f"the network takes inputs of shape (n, {expected}), got {x.shape}")
-        if not isinstance(x, np.ndarray) or len(x) <= LARGEST_EXACT:
+        if not isinstance(x, np.ndarray):
             return self._run(x, self._constants)
+        if len(x) <= LARGEST_EXACT:
+            return np.asarray(self._run(x, self._constants))
         potentials = np.empty((len(x), *self._out_shape), np.int32)
         for piece in pieces(len(x)):
             potentials[piece] = self._run(x[piece], self._constants)

@@ -29,10 +29,8 @@ matters, up to 17, float32 is off by less: 2**-20 by the rounded factor, 2**-21 
 EVENT_PERCENT = 20
 """Where at most this share of the words (four channels of a pixel) that a few rows of a convolution
 read is not zero, those rows go through their events one by one. `python -m benchmarks.density`
-measures where the two ways meet."""
-TILE_EVENT_PERCENT = 0
-"""The same where the processor's tiles multiply. Events never win there: with two pixels of a
-thousand active they make the first layer of Akida Small 1.7 times as slow."""
+measures where the two ways meet. Where the processor's tiles multiply, events never win and rows go
+by them only if all may (100)."""
 _POOLS = {None: 0, "max": 1, "global_average": 2}
 
 

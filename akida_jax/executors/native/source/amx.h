@@ -84,13 +84,15 @@ struct Place {
   int32_t* sums;
 };
 
+// Arguments of the tile instructions stand in brackets: some compilers have macros for them that
+// cast what comes first.
 template <int Tiles>
 inline void clear_sums(const Patch& patch, int64_t next_block) {
   if (patch.first) {  // each row the same
     _tile_loadd(0, patch.first, 0);
-    if (Tiles > 1) _tile_loadd(1, patch.first + next_block, 0);
+    if (Tiles > 1) _tile_loadd(1, (patch.first + next_block), 0);
     if (Tiles > 2) _tile_loadd(2, patch.first, 0);
-    if (Tiles > 2) _tile_loadd(3, patch.first + next_block, 0);
+    if (Tiles > 2) _tile_loadd(3, (patch.first + next_block), 0);
   } else {
     _tile_zero(0);
     if (Tiles > 1) _tile_zero(1);
@@ -106,23 +108,23 @@ inline void add_products(const Patch& patch, const Place* places, int64_t at,
                          const uint8_t* weights) {
   static_assert((P == 1 || (P == 2 && B == 2) || (P == 4 && B == 1)) && B <= 2);
   _tile_loadd(6, weights, 64);
-  _tile_loadd(4, places[0].in + at, patch.pixel_stride);
+  _tile_loadd(4, (places[0].in + at), patch.pixel_stride);
   _tile_dpbusd(0, 4, 6);
   if constexpr (B == 2) {
-    _tile_loadd(7, weights + patch.block_bytes, 64);
+    _tile_loadd(7, (weights + patch.block_bytes), 64);
     _tile_dpbusd(1, 4, 7);
   }
   if constexpr (P == 2) {
-    _tile_loadd(5, places[1].in + at, patch.pixel_stride);
+    _tile_loadd(5, (places[1].in + at), patch.pixel_stride);
     _tile_dpbusd(2, 5, 6);
     _tile_dpbusd(3, 5, 7);
   }
   if constexpr (P == 4) {
-    _tile_loadd(5, places[1].in + at, patch.pixel_stride);
+    _tile_loadd(5, (places[1].in + at), patch.pixel_stride);
     _tile_dpbusd(1, 5, 6);
-    _tile_loadd(4, places[2].in + at, patch.pixel_stride);
+    _tile_loadd(4, (places[2].in + at), patch.pixel_stride);
     _tile_dpbusd(2, 4, 6);
-    _tile_loadd(5, places[3].in + at, patch.pixel_stride);
+    _tile_loadd(5, (places[3].in + at), patch.pixel_stride);
     _tile_dpbusd(3, 5, 6);
   }
 }
@@ -144,10 +146,10 @@ inline void multiply_tiles(const Patch& patch, int64_t words, const Place* place
   }
   constexpr int64_t kPixelBytes = B * kLanes * sizeof(int32_t);
   _tile_stored(0, places[0].sums, kPixelBytes);
-  if constexpr (B == 2) _tile_stored(1, places[0].sums + kLanes, kPixelBytes);
+  if constexpr (B == 2) _tile_stored(1, (places[0].sums + kLanes), kPixelBytes);
   if constexpr (P == 2) {
     _tile_stored(2, places[1].sums, kPixelBytes);
-    _tile_stored(3, places[1].sums + kLanes, kPixelBytes);
+    _tile_stored(3, (places[1].sums + kLanes), kPixelBytes);
   }
   if constexpr (P == 4) {
     _tile_stored(1, places[1].sums, kPixelBytes);

@@ -1,5 +1,6 @@
 // The custom call by which XLA runs a network.
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <string>
 #include <utility>
@@ -13,7 +14,7 @@ namespace ffi = xla::ffi;
 namespace akida_jax {
 namespace {
 
-ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
+ffi::Error run(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
                 ffi::Buffer<ffi::U8> constants, ffi::Result<ffi::Buffer<ffi::S32>> output,
                 ffi::Span<const int64_t> plan, int64_t path) {
   if (input.dimensions().size() != 4)
@@ -37,14 +38,23 @@ ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
   const int64_t threads = std::max<int64_t>(pool.num_threads(), 1);
   const int64_t apart = inputs_apart(network, threads);
   const int64_t size = apart < network.batch ? threads : std::min(threads, network.batch);
+  Team team(size - 1, [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); },
+            find_kernels(path)->rest);
+  run_network(network, input.typed_data(), output->typed_data(), apart, team);
+  return ffi::Error::Success();
+}
+
+// Nothing that is thrown goes through XLA.
+ffi::Error call(ffi::ThreadPool pool, ffi::Buffer<ffi::U8> input,
+                ffi::Buffer<ffi::U8> constants, ffi::Result<ffi::Buffer<ffi::S32>> output,
+                ffi::Span<const int64_t> plan, int64_t path) {
   try {
-    Team team(size - 1, [&pool](std::function<void()> work) { pool.Schedule(std::move(work)); },
-              find_kernels(path)->rest);
-    run_network(network, input.typed_data(), output->typed_data(), apart, team);
+    return run(pool, input, constants, output, plan, path);
   } catch (const std::bad_alloc&) {
     return ffi::Error::Internal("out of memory");
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(error.what());
   }
-  return ffi::Error::Success();
 }
 
 }  // namespace

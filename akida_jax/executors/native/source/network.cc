@@ -252,6 +252,8 @@ std::string check_layer(const Layer& layer, size_t index, int64_t constants_byte
     if (layer.kernel_rows != layer.kernel_columns ||
         (layer.kernel_rows != 3 && layer.kernel_rows != 5 && layer.kernel_rows != 7))
       return where + " has a depthwise kernel of another size than 3, 5 or 7";
+    if (layer.stride > 2 || layer.in_channels > INT16_MAX)
+      return where + " has a depthwise stride or channels out of range";
     if (layer.kernel + taps * layer.depthwise_channels() * 2 > constants_bytes ||
         layer.pointwise + blocks * kLanes * layer.channels4() > constants_bytes ||
         layer.offset + layer.depthwise_channels() * 2 > constants_bytes ||

@@ -139,13 +139,26 @@ Lines convolution_lines(const Work& work, const Patch& patch) {
   return 2 * tiles_of(as_one.pixels) <= rows * tiles_of(columns) ? as_one : by_rows;
 }
 
+Patch convolution_patch(const Layer& layer) {
+  const int64_t pixel = layer.channels4(), steps = layer.kernel_columns * pixel / 4;
+  return {layer.kernel_rows,    layer.row_bytes(),
+          steps,                layer.stride * pixel,
+          layer.kernel_rows * steps * 64, nullptr};
+}
+
+// Whether the rows in hand go by events: never where tiles multiply, which are quicker at any
+// density, unless a plan says always.
+bool goes_by_events(const Work& work) {
+  const Layer& layer = work.layer;
+  const Patch patch = convolution_patch(layer);
+  if (layer.event_percent < 100 && fits_tiles(patch, convolution_lines(work, patch))) return false;
+  return list_events(layer, work.item, work.in, work.scratch);
+}
+
 template <class Dot, int B>
 void convolve_densely(const Work& work, const uint8_t* weights) {
   const Layer& layer = work.layer;
-  const int64_t pixel = layer.channels4(), steps = layer.kernel_columns * pixel / 4;
-  const Patch patch = {layer.kernel_rows,    layer.row_bytes(),
-                       steps,                layer.stride * pixel,
-                       layer.kernel_rows * steps * 64, nullptr};
+  const Patch patch = convolution_patch(layer);
   const uint8_t* in = work.in + work.item.first_map_row * layer.stride * layer.row_bytes();
   if (const Lines lines = convolution_lines(work, patch); fits_tiles(patch, lines)) {
     const bool by_rows = lines.bytes != 0;
@@ -214,13 +227,13 @@ void run_blocks(const Work& work, bool by_events, int64_t remainders) {
 
 void run_item(const Layer& layer, const uint8_t* constants, const uint8_t* in, const Item& item,
               const Target& target, const Scratch& scratch) {
+  Work work = {layer, constants, in, item, target, scratch, item.first_block};
   bool by_events = false;
   int64_t remainders = 0;
   if (layer.kind == kSeparable)
     remainders = convolve_depthwise(layer, constants, item, in, scratch);
   else
-    by_events = list_events(layer, item, in, scratch);
-  Work work = {layer, constants, in, item, target, scratch, item.first_block};
+    by_events = goes_by_events(work);
   for (; work.block + kBlocks <= item.end_block; work.block += kBlocks)
     run_blocks<kBlocks>(work, by_events, remainders);
   for (; work.block < item.end_block; ++work.block) run_blocks<1>(work, by_events, remainders);

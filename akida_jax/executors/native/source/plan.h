@@ -29,7 +29,7 @@ struct Layer {
   int64_t pool, pool_rows, pool_columns, pool_row_stride, pool_column_stride;
   int64_t out_rows, out_columns;
   int64_t limit;     // highest level; 0: the layer returns its potentials
-  int64_t wide;      // 1: divide in float64, float32 would not be exact
+  int64_t wide;      // 1: fire by FarFiring, the divisor is too large for plain float32
   int64_t fraction;  // fractional bits of the step
   // Where its constants begin, in bytes.
   int64_t kernel, threshold, divisor, factor, constant;

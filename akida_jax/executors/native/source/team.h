@@ -23,8 +23,13 @@ class Team {
   Team(int64_t helpers, const Schedule& schedule, void (*rest)())
       : shared_(std::make_shared<Shared>()) {
     shared_->rest = rest;
-    for (int64_t i = 0; i < helpers; ++i)
-      schedule([shared = shared_] { shared->help(); });
+    try {
+      for (int64_t i = 0; i < helpers; ++i)
+        schedule([shared = shared_] { shared->help(); });
+    } catch (...) {  // those that have begun must end
+      shared_->stopped.store(true, std::memory_order_release);
+      throw;
+    }
     size_ = helpers + 1;
   }
   Team(const Team&) = delete;
