@@ -143,6 +143,7 @@ def test_one_training_for_all_placements(halves, tmp_path, monkeypatch, capsys):
     assert "3 complete, 1 impossible; energy and latency are modelled" in " ".join(told.split())
 
 
+@pytest.mark.slow
 def test_bits_by_layer_reach_the_chip(halves, tmp_path):
     config = make_config(tmp_path, axes=("weight_bits[conv_1]=4", "act_bits[conv_.]=2"))
     (row,) = sweep.run(config, sweep.Console(quiet=True))["rows"]
@@ -164,6 +165,7 @@ def test_what_the_chip_cannot_hold_is_never_trained(halves, tmp_path, monkeypatc
     assert not list((tmp_path / "points").glob("*/checkpoints"))
 
 
+@pytest.mark.slow
 def test_what_no_chip_holds_is_never_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(train_data, "load_images", lambda name, **given: make_set())
     monkeypatch.setattr(train, "train_visibly", None)
