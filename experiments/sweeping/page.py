@@ -20,7 +20,7 @@ _HEADS = {
 }  # fmt: skip
 _DIGITS = {"energy_mj": 4, "dynamic_mj": 5, "latency_ms": 4, "fps": 1, "size_kb": 1,
            "training_s": 0}  # fmt: skip
-#: Characters in a line of the summary.
+#: Characters in a line of the summary, unless its table is wider.
 _WIDTH = 128
 
 
@@ -186,7 +186,8 @@ def _chosen(result: Result) -> str:
 def _wrap(summary: str) -> str:
     """Return a summary whose long sentences are broken; its table is narrow enough."""
     lines = summary.splitlines()
-    return "\n".join(textwrap.fill(line, _WIDTH) if len(line) > _WIDTH else line for line in lines)
+    width = max(_WIDTH, len(lines[1]))  # The rule below the headings is as wide as the table.
+    return "\n".join(textwrap.fill(line, width) if len(line) > width else line for line in lines)
 
 
 def _percent(share: float | None) -> str:

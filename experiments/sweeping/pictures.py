@@ -14,8 +14,8 @@ from experiments.sweeping.points import OBJECTIVES
 
 _GREEN = "#1b7837"
 # They can be told from white and from black.
-_COLOURS = ("#4393c3", "#e08214", "#9970ab", "#878787")
-_MARKERS = "os^D"
+_COLOURS = ("#4393c3", "#e08214", "#9970ab", "#878787", "#d6604d", "#b8a200")
+_MARKERS = "os^DvP"
 _LABELS = {
     "accuracy": "accuracy of the integer model, %",
     "energy_mj": "modelled energy, mJ per sample",
