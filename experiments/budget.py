@@ -77,6 +77,7 @@ class Config:
       output: folder of the trained networks.
       restart: forget what an earlier run with these settings has done.
       keep: write the result into experiments/results; the settings must be a preset's.
+      collect: train nothing, write the result of the points that are there.
 
     Raises:
       ValueError: naming every option that is out of its range.
@@ -99,6 +100,7 @@ class Config:
     output: str = "runs/budget"
     restart: bool = False
     keep: bool = False
+    collect: bool = False
 
     def __post_init__(self):
         """Refuse what would fail only in the middle of a run, or after it."""
@@ -107,7 +109,8 @@ class Config:
     @property
     def folder(self) -> Path:
         """Folder of this run; other settings have another one, other seeds have not."""
-        return run_folder(dataclasses.replace(self, seeds=(0,)), self.data)
+        form = dataclasses.replace(self, seeds=(0,), collect=False)
+        return run_folder(form, self.data)
 
 
 PRESETS = {
@@ -275,6 +278,8 @@ def run(config: Config, console: Console) -> dict:
         itertools.product(points(config), config.seeds), key=lambda pair: _round(*pair)
     ):
         path = config.folder / f"point-{point.label}-{seed}.json"
+        if config.collect and not path.exists():
+            continue
         if not path.exists():
             write_text(path, json.dumps(_measure(bench, point, seed), indent=1) + "\n")
         rows.append(json.loads(path.read_text()))
@@ -283,10 +288,12 @@ def run(config: Config, console: Console) -> dict:
                 f"seed {seed} {point.label:<18} {row['accuracy']:.2%} "
                 f"{1e3 * row['figures']['energy']:8.2f} uJ {row['seconds']:.0f} s", highlight=False
             )  # fmt: skip
+    settings = without_places(dataclasses.asdict(config))
+    del settings["collect"]
     return {
         "experiment": "budget",
         "title": data.title,
-        "config": without_places(dataclasses.asdict(config)),
+        "config": settings,
         **describe_machine(),
         "code": this.code,
         "data_fingerprint": this.data,
@@ -316,9 +323,9 @@ def _measure(bench: Bench, point: Point, seed: int) -> dict[str, Any]:
 
 
 def _check_keep(config: Config) -> None:
-    plain = dataclasses.replace(config, keep=False, restart=False, output=Config().output)
-    if config.keep and plain not in [settings for _, settings in PRESETS.values()]:
-        raise ValueError("--keep is for the settings of a preset: fashion, nmnist")
+    kept = [PRESETS[name][1] for name in ("fashion", "nmnist")]
+    if config.keep and config.folder.name not in [preset.folder.name for preset in kept]:
+        raise ValueError("--keep is for a preset, with any seeds: fashion, nmnist")
 
 
 def main(arguments: list[str] | None = None) -> dict:

@@ -200,7 +200,7 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
                          marker=marker, s=42, label=_LABELS[method], zorder=2)  # fmt: skip
         axis.axhline(free.accuracy - MOST_LOST, color="#999999", ls="--", lw=1)
         axis.axvline((1 - LEAST_SAVED) * _energy(free), color="#999999", ls="--", lw=1)
-        axis.set_title(f"{result['title']}, {len(free.each)} seeds", fontsize=10)
+        axis.set_title(f"{result['title']}, seeds: {len(free.each)}", fontsize=10)
         axis.set_xlabel("modelled energy per sample, uJ")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("integer test accuracy, %")

@@ -78,19 +78,23 @@ class NetworkPressure:
       pressure: settings.
       network: quantized.
       steps: in an epoch.
+      reachable: refuse what no training of this network can change.
 
     Raises:
-      ValueError: if the device cannot hold the network, no training can meet the budget, or
-        an activity follows nothing that is trained.
+      ValueError: if the device cannot hold the network; or, if ``reachable``, if no training
+        can meet the budget or an activity follows nothing that is trained.
     """
 
-    def __init__(self, pressure: Pressure, network: quant.Sequential, steps: int):
+    def __init__(
+        self, pressure: Pressure, network: quant.Sequential, steps: int, *, reachable: bool = True
+    ):
         self.settings = pressure
         self.plan = mapping.plan(network, pressure.device, pressure.mode)
         self._rate = pressure.ascent / steps
-        self._check(network)
+        if reachable:
+            self._check()
 
-    def _check(self, network: quant.Sequential) -> None:
+    def _check(self) -> None:
         fixed = [name for name in self.settings.activities if name in _OF_WIDTHS]
         if fixed and not self.plan.choosing:
             raise ValueError(f"activity {', '.join(fixed)} follows from the widths of the weights, "

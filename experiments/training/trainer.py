@@ -65,13 +65,22 @@ class Trainer:
       data: training examples, kept on the device, or a stream.
       recipe: loss, batches, regularization.
       seed: of order and augmentation.
+      reachable: refuse a budget that no training of this network can meet. Behind a search
+        for widths, whose choice may have missed the budget, the result says so instead.
 
     Raises:
-      ValueError: if the devices cannot share a batch evenly.
+      ValueError: if the devices cannot share a batch evenly, or as `NetworkPressure`.
     """
 
     def __init__(
-        self, network: quant.Sequential, phase: Phase, data: Data, *, recipe: Recipe, seed: int
+        self,
+        network: quant.Sequential,
+        phase: Phase,
+        data: Data,
+        *,
+        recipe: Recipe,
+        seed: int,
+        reachable: bool = True,
     ):
         self.phase = phase
         n = len(jax.tree.leaves(data.x)[0]) if isinstance(data, Examples) else data.n_train
@@ -84,7 +93,9 @@ class Trainer:
         transform = recipe.transform(phase.rate(self.steps), parameters)
         self.pressure = None
         if recipe.pressure is not None and network.quantized:
-            self.pressure = NetworkPressure(recipe.pressure, network, self.steps)
+            self.pressure = NetworkPressure(
+                recipe.pressure, network, self.steps, reachable=reachable
+            )
         self._first = functools.partial(_first_state, recipe, transform, self._trained)
         self.begin(network, seed)
         self._stream = None if isinstance(data, Examples) else data
@@ -327,7 +338,8 @@ def train(
         if index and not network.quantized:
             network = quantize(network)
         network = _choose_widths(network, phase, history)
-        trainer = Trainer(network, phase, data, recipe=recipe, seed=seed)
+        searched = phase.name != "search" and any("weight_bits" in row for row in history)
+        trainer = Trainer(network, phase, data, recipe=recipe, seed=seed, reachable=not searched)
         last = first + phase.epochs
         if first < done <= last:
             trainer.restore(checkpoints.load(done, trainer.state))

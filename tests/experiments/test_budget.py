@@ -106,7 +106,7 @@ def test_networks_of_images_and_of_events(channels, names):
 def test_settings_are_checked():
     with pytest.raises(ValueError, match=r"--budgets must be 0.01 to 1, got 1.5"):
         budget.Config(budgets=(1.5,))
-    with pytest.raises(ValueError, match="--keep is for the settings of a preset"):
+    with pytest.raises(ValueError, match="--keep is for a preset, with any seeds"):
         budget.main(["fashion", "--keep", "--n-train", "7"])
 
 
@@ -124,7 +124,7 @@ def test_a_finished_point_is_not_trained_again(tmp_path, monkeypatch):
         point.method for point in points(budget.PRESETS["smoke"][1])
     }
     monkeypatch.setattr(budget, "_measure", None)
-    again = budget.main(arguments)
+    again = budget.main([*arguments, "--collect"])
     assert again["points"] == first["points"]
     json.dumps(again)
     assert Point("none", 1.0).label == "none-1"
