@@ -165,6 +165,8 @@ def goal_table(results: Sequence[dict[str, Any]]) -> str:
         (free,) = [mean for mean in every if mean.method == "none"]
         for method in ("budget", "budget-steps", "l1", "hoyer", "width"):
             line = [free, *(mean for mean in every if mean.method == method)]
+            if len(line) == 1:
+                continue
             cells = [saved_at(line, free.accuracy - lost) for lost in (MOST_LOST, 1.0, 2.0)]
             rows.append([result["title"], _LABELS[method],
                          *("-" if cell is None else f"{cell:.0%}" for cell in cells)])  # fmt: skip

@@ -45,7 +45,8 @@ def test_the_front_by_hand():
 def test_what_is_saved_by_hand():
     lines = budget_report.goal_table([result()]).splitlines()
     assert lines[2] == "| made-up data | budget of energy | 25% | 50% | 50% |"
-    assert lines[4] == "| made-up data | L1 | 5% | 10% | 20% |"
+    assert len(lines) == 4  # no rows for methods without a point
+    assert lines[3] == "| made-up data | L1 | 5% | 10% | 20% |"
 
 
 def test_beyond_the_points_nothing_is_said():
