@@ -18,8 +18,8 @@ def convert(
     source: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="KERAS")]],
     target: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="TARGET")]],
     calibration: Path | None = None,
-    bits: tuple[int, int, int] = (8, 4, 4),
-    weight_quantizer: WeightQuantizer = "max_per_filter",
+    bits: tuple[int, int, int] | None = None,
+    weight_quantizer: WeightQuantizer | None = None,
     fuse: bool = False,
     input_scaling: tuple[float, float] | None = None,
     input_bits: int | None = None,
@@ -36,13 +36,15 @@ def convert(
       target: the file to write (.akj).
       calibration: of a float model: levels as it will see them (.npy), from which the ranges of
         its activations are chosen.
-      bits: of a float model's first weights, other weights, activations.
-      weight_quantizer: how the scale of a float model's weights is chosen.
+      bits: of a float model's first weights, other weights, activations; 8 4 4 by default.
+      weight_quantizer: how the scale of a float model's weights is chosen; max_per_filter by
+        default.
       fuse: give up equality for fewer layers, see interop.from_keras.
       input_scaling: scale and shift by which inputs of Keras become levels.
       input_bits: 8 for images, 1, 2 or 4 for events.
     """
-    check_target(target)
+    if check_target(target).resolve() == source.resolve():
+        raise ValueError(f"{target} is the Keras model itself; give another file to write")
     imported = interop.from_keras(
         source, fuse=fuse, input_scaling=input_scaling, input_bits=input_bits
     )
@@ -54,16 +56,23 @@ def convert(
                 "ranges of its activations are chosen"
             )
         x = read_inputs(calibration, imported.network.input.input_shape)
+        bits = bits or (8, 4, 4)
         twin = quantize(
-            imported.network, bits=bits, calibration=x, weight_quantizer=weight_quantizer
+            imported.network,
+            bits=bits,
+            calibration=x,
+            weight_quantizer=weight_quantizer or "max_per_filter",
         )
         model = convert_network(twin)
-    elif calibration is not None:
-        raise ValueError(f"{source} is quantized already; leave --calibration out")
+    elif calibration is not None or bits is not None or weight_quantizer is not None or fuse:
+        raise ValueError(
+            f"{source} is quantized already; leave --calibration, --bits, --weight-quantizer and "
+            "--fuse out"
+        )
     assert model is not None
     save(model, target)
     print(imported.report)
     print(f"inputs: level = {imported.input_scale:g} * x + {imported.input_shift:g}")
-    if imported.network is not None:
+    if imported.network is not None and bits is not None:
         print(f"a float model, quantized to {bits[0]}/{bits[1]}/{bits[2]} bits without training")
     print(f"{target.stat().st_size:,} bytes written to {target}")

@@ -77,6 +77,7 @@ def export_jax(
       target: the file to write.
       platforms: where it is to run.
     """
+    _check_apart(model, target)
     export.to_jax(load(model), target, platforms=platforms)
     _report(target)
 
@@ -95,8 +96,14 @@ def export_onnx(
       target: the file to write (.onnx).
       channels_first: input and output are (n, c, h, w) instead of (n, h, w, c).
     """
+    _check_apart(model, target)
     export.to_onnx(load(model), target, channels_first=channels_first)
     _report(target)
+
+
+def _check_apart(model: Path, target: Path) -> None:
+    if model.resolve() == target.resolve():
+        raise ValueError(f"{target} is the model itself; give another file to write")
 
 
 def _report(target: Path) -> None:

@@ -1,5 +1,6 @@
 """Inputs of a model from a file: an array, or an image."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def read_inputs(path: Path, shape: Shape) -> UInt8[np.ndarray, "n h w c"]:
         return _read_image(path, shape)
     try:
         x = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: no .npy file of plain numbers, or damaged ({error})") from error
     if not isinstance(x, np.ndarray):
         raise ValueError(f"{path}: an archive of arrays; give one array, as np.save writes it")
@@ -48,6 +49,8 @@ def _read_image(path: Path, shape: Shape) -> UInt8[np.ndarray, "1 h w c"]:
                 f"{path}: the image is {image.size[0]} wide and {image.size[1]} high, the model "
                 f"takes {width} and {height}; resize it"
             )
+        if "A" in image.getbands():
+            raise ValueError(f"{path}: the image has an alpha channel; put it on a background")
         return np.asarray(image.convert(_MODES[channels])).reshape(1, height, width, channels)
 
 

@@ -36,6 +36,11 @@ def test_what_cannot_be_converted_is_refused(command, keras):
     result = command("convert", "m.h5", "m.akj")
     assert result.code == 2
     assert "m.h5 is a float model; add --calibration FILE.npy" in result.err
+    before = (keras / "m.h5").read_bytes()
+    result = command("convert", "m.h5", "m.h5")
+    assert result.code == 2
+    assert "m.h5 is the Keras model itself; give another file to write" in result.err
+    assert (keras / "m.h5").read_bytes() == before
     result = command("convert", "none.h5", "m.akj")
     assert result.code == 2
     assert "none.h5" in result.err
@@ -62,4 +67,5 @@ def test_a_quantized_model_needs_no_calibration(command, keras, data_dir, rng):
     np.save("x.npy", x)
     result = command("convert", source, "other.akj", "--calibration", "x.npy")
     assert result.code == 2
-    assert "is quantized already; leave --calibration out" in result.err
+    assert "is quantized already; leave --calibration, --bits" in result.err
+    assert command("convert", source, "other.akj", "--bits", "8", "2", "2").code == 2

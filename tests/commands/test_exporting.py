@@ -52,6 +52,10 @@ def test_export_c_refuses_limits_samples_and_learners(command, model, x):
     np.save("x.npy", x)
     result = command("export-c", "m.akj", "firmware", "--sample", "x.npy")
     assert (result.code, result.err) == (2, "error: x.npy: 3 inputs; the sample is one\n")
+    result = command("export-c", "m.akj", "firmware", "--ram-limit", "0")
+    assert result.code == 2
+    assert "ram_limit must be a whole number of bytes from 1, got 0" in result.err
+    assert command("export-c", "m.akj", "firmware", "--name", "clean").code == 2
     result = command("export-c", "m.akj", "firmware", "--learner", "m.akj")
     assert result.code == 2
     assert "this is no learner file; akida_jax.load reads it" in result.err
@@ -79,6 +83,7 @@ def test_export_onnx(first, command, model, x, tmp_path):
         (("m.akj", "none/out"), "the folder none does not exist; create it first"),
         (("m.akj", "."), ". is a folder; give the name of a file"),
         (("m.akj",), "TARGET"),
+        (("m.akj", "./m.akj"), "m.akj is the model itself; give another file to write"),
     ],
 )
 def test_what_cannot_be_written_is_refused(name, options, message, command, model, tmp_path):

@@ -125,6 +125,21 @@ def test_images_become_grey_for_one_channel(command, rng, tmp_path, monkeypatch)
     np.testing.assert_array_equal(np.load("y.npy"), model.forward(grey[None, ..., None]))
 
 
+def test_an_alpha_channel_is_refused(command, model):
+    height, width = model.input_shape[:2]
+    Image.fromarray(np.zeros((height, width, 4), np.uint8)).save("x.png")
+    result = command("run", "-m", "m.akj", "-i", "x.png")
+    assert result.code == 2
+    assert "x.png: the image has an alpha channel; put it on a background" in result.err
+
+
+def test_a_broken_archive_of_arrays_is_refused(command, model, tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"PK\3\4 nonsense")
+    result = command("run", "-m", "m.akj", "-i", "x.npy")
+    assert result.code == 2
+    assert "x.npy: no .npy file of plain numbers, or damaged" in result.err
+
+
 def test_images_that_do_not_suit_are_refused(command, model, mapped):
     Image.new("L", (9, 8)).save("turned.png")
     result = command("run", "-m", "m.akj", "-i", "turned.png")

@@ -13,8 +13,11 @@ _TAKEN = """
 main akida akida_config akida_learning akida_runtime assert complex ctype errno features fenv
 inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint
 stdio stdlib stdnoreturn string tgmath threads time uchar unistd wchar wctype
+all all_build clean depend edit_cache help install package preinstall rebuild_cache run_tests test
+zero_check
 """
-"""Files of an export, and headers of the standard library that its own would hide."""
+"""Files of an export, headers of the standard library that its own would hide, and targets that
+CMake keeps for itself."""
 _LONGEST = 63
 
 
@@ -34,5 +37,6 @@ def check_name(name: object) -> None:
         raise ValueError(f"name {name!r} is a keyword of C or C++; choose another")
     if name.lower() in _TAKEN.split():
         raise ValueError(
-            f"name {name!r} is that of a header or of a file of the export; choose another"
+            f"name {name!r} is that of a header, a file of the export or a target of CMake; "
+            "choose another"
         )

@@ -140,7 +140,11 @@ def check_limits(
 
     Raises:
       ModelError: with the layer that needs most of the memory, or of the constants, or both.
+      ValueError: if a limit is no positive whole number.
     """
+    for name, limit in (("ram_limit", ram_limit), ("flash_limit", flash_limit)):
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"{name} must be a whole number of bytes from 1, got {limit!r}")
     faults = []
     if ram_limit is not None and report.ram_bytes > ram_limit:
         layers = {buffer.name: buffer.layer for buffer in parts.buffers}

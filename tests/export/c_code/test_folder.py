@@ -118,7 +118,7 @@ def test_a_failure_leaves_the_earlier_export(fails, model, tmp_path, monkeypatch
         ("x" * 64, "has 64 characters; use at most 63"),
         ("while", "'while' is a keyword of C or C\\+\\+"),
         ("class", "'class' is a keyword of C or C\\+\\+"),
-        ("main", "'main' is that of a header or of a file of the export"),
+        ("main", "'main' is that of a header, a file of the export"),
         ("String", "'String' is that of a header"),
         ("akida_runtime", "is that of a header"),
     ],

@@ -131,8 +131,12 @@ int @name@_set_state(const @name@_state *state)
 {
     uint32_t i, j;
 
-    if (state->n_neurons > @NAME@_OUTPUT_SIZE || state->n_neurons % @NAME@_NEURONS_PER_CLASS != 0)
+    if (state->n_neurons == 0 || state->n_neurons > @NAME@_OUTPUT_SIZE ||
+        state->n_neurons % @NAME@_NEURONS_PER_CLASS != 0)
         return @NAME@_BAD_STATE;
+    for (i = 0; i < @NAME@_OUTPUT_SIZE; i++)
+        if (state->neurons[i].threshold < 0)
+            return @NAME@_BAD_STATE;
     learned.is_ready = 1;
     learned.n_neurons = state->n_neurons;
     for (i = 0; i < @NAME@_OUTPUT_SIZE; i++) {

@@ -31,7 +31,8 @@ typedef struct {
 
 void @name@_get_state(@name@_state *state);
 
-/* Return 0, or @NAME@_BAD_STATE for a number of neurons that cannot be: then nothing is done. */
+/* Return 0, or @NAME@_BAD_STATE for a number of neurons or a threshold that cannot be: then nothing
+   is done. */
 int @name@_set_state(const @name@_state *state);
 
 /* Go back to what was known when this file was written. */
