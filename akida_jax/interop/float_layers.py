@@ -33,12 +33,11 @@ def _linear(walk: FloatWalk, layer: KerasLayer, kernel: np.ndarray, filters: int
         raise NotLegal(f"strides {rows} and {columns} differ", "use the same along both axes")
     if str(config["padding"]).lower() not in ("same", "valid"):
         raise NotLegal(f"padding {config['padding']!r}", "use 'same'")
-    pads = walk.padded
+    pads, walk.padded = walk.padded, NO_PADS
     if config["padding"] == "same":
         if pads != NO_PADS:
             raise NotLegal("SAME padding behind a ZeroPadding2D", "drop one of the two")
         pads = same_pads(shape, (kernel.shape[0], kernel.shape[1]), (rows, columns))
-    walk.padded = NO_PADS
     bias = layer.weights["bias"].astype(np.float64) if config["use_bias"] else np.zeros(filters)
     if bias.shape != (filters,):
         raise ValueError(f"bias of shape {bias.shape}, the layer has {filters} filters")
@@ -258,10 +257,14 @@ def _global_pool(walk: FloatWalk, layer: KerasLayer) -> None:
 
 def _average_pool(walk: FloatWalk, layer: KerasLayer) -> None:
     shape = walk.map_shape()
-    size = pair(layer.config["pool_size"])
-    if size != shape[:2]:
+    config = layer.config
+    size = pair(config["pool_size"])
+    stride = pair(config["strides"] if config.get("strides") is not None else size)
+    pads = same_pads(shape, size, stride) if config["padding"] == "same" else NO_PADS
+    if size != shape[:2] or out_sizes(shape, size, stride, pads) != (1, 1):
         raise NotLegal(
-            f"an average over {size[0]}x{size[1]} of a map {shape[0]}x{shape[1]}",
+            f"an average over {size[0]}x{size[1]}, stride {stride[0]}x{stride[1]}, padding "
+            f"{config['padding']!r} of a map {shape[0]}x{shape[1]}",
             "use a max pool, a stride, or GlobalAveragePooling2D",
         )
     _global_pool(walk, layer)
@@ -285,8 +288,18 @@ def _zero_padding(walk: FloatWalk, layer: KerasLayer) -> None:
     walk.pending_sources.append(layer.name)
 
 
+def _check_softmax(walk: FloatWalk, channels: int) -> None:
+    """Refuse what would change the axis of a softmax in front, which is applied at the end."""
+    if walk.host == "softmax" and channels != walk.shape[-1]:
+        raise NotLegal(
+            f"makes an axis of {channels} from the {walk.shape[-1]} channels of a softmax",
+            "reshape in front of the softmax, or pool the map to 1x1",
+        )
+
+
 def _flatten(walk: FloatWalk, layer: KerasLayer) -> None:
     del layer
+    _check_softmax(walk, math.prod(walk.shape))
     if walk.affine is not None:
         check_size(*walk.shape)
         repeats = math.prod(walk.shape[:-1])
@@ -302,6 +315,7 @@ def _reshape(walk: FloatWalk, layer: KerasLayer) -> None:
         target[target.index(-1)] = count // rest if rest > 0 else 0
     if math.prod(target) != count or min(target, default=0) < 1:
         raise ValueError(f"a reshape of {walk.shape} to {target}")
+    _check_softmax(walk, target[-1])
     walk.shape = tuple(target)
     if not walk.blocks:
         walk.input_shape = walk.shape
@@ -312,7 +326,9 @@ def _activation(walk: FloatWalk, layer: KerasLayer) -> None:
 
 
 def _softmax(walk: FloatWalk, layer: KerasLayer) -> None:
-    del layer
+    axis = layer.config.get("axis", -1)
+    if axis not in (-1, len(walk.shape), [-1], [len(walk.shape)]):
+        raise NotLegal(f"a softmax over axis {axis}", "use the last axis, -1")
     walk.host = "softmax"
 
 

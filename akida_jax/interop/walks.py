@@ -172,7 +172,11 @@ class FloatWalk:
         block.sources.append(layer.name)
         if last is not None:
             block.flatten()
-        one_by_one = block.kind == "conv" and block.kernel.shape[:2] == (1, 1) and block.stride == 1
+        one_by_one = (
+            block.kind == "conv"
+            and block.kernel.shape[:2] == (1, 1)
+            and (block.stride, block.pads) == (1, NO_PADS)
+        )
         flat = block.kind == "dense" and last is not None and last.out_shape[:2] == (1, 1)
         if last is not None and self._may_join(last, one_by_one=one_by_one or flat):
             self._join(last, block)
@@ -277,6 +281,9 @@ class FloatWalk:
         try:
             if last is None:
                 raise NotLegal("there is no convolution or dense layer", "nothing to import")
+            if self.padded != NO_PADS:
+                self.faults.append(Fault(self.pending_sources[-1], "a ZeroPadding2D ends the model",
+                                         "pad in front of convolutions only"))  # fmt: skip
             if self.affine is not None:
                 self.insert(f"{last.name}_affine", "inserted: a batch norm ends the model")
             elif last.pool == "max" and last.bound is not None:
