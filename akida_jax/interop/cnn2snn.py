@@ -30,6 +30,7 @@ import numpy as np
 from akida_jax.interop.blocks import Block, NotLegal
 from akida_jax.interop.integer_models import Firing
 from akida_jax.interop.keras_files import KerasLayer
+from akida_jax.interop.walks import host_activation
 
 _SCALE_LIMIT = np.float32(1000)
 _KINDS = {"QuantizedConv2D": "Conv2D", "QuantizedDense": "Dense",
@@ -64,17 +65,18 @@ class Cnn2Snn:
     def rewrite(self, layer: KerasLayer) -> KerasLayer:
         """Return the plain layer with integer weights."""
         if layer.kind in _KINDS:
-            return self._linear(layer)
+            return self._linear(layer, host_activation(layer))
         if layer.kind in _ACTIVATIONS and layer.package == "cnn2snn":
             self._activations[layer.name] = _activation(layer)
             return dataclasses.replace(layer, kind="ReLU", package="keras", config={})
-        if layer.kind == "ReLU" or layer.config.get("activation") in ("relu", "relu6"):
+        if layer.kind == "ReLU":
             raise NotLegal("a float activation in a quantized model", "quantize all its layers")
+        host_activation(layer)
         if layer.kind in ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D"):
             raise NotLegal("a float layer in a quantized model", "quantize all its layers")
         return layer
 
-    def _linear(self, layer: KerasLayer) -> KerasLayer:
+    def _linear(self, layer: KerasLayer, activation: str) -> KerasLayer:
         config, weights = layer.config, dict(layer.weights)
         depthwise, separable = "Depthwise" in layer.kind, "Separable" in layer.kind
         pairs = [("quantizer", "depthwise_kernel" if depthwise else "kernel")]
@@ -95,7 +97,7 @@ class Cnn2Snn:
             bias = np.zeros(filters)
         scale = np.broadcast_to(np.asarray(scale, np.float64), (filters,))
         self._weights[layer.name] = _Weights(scale, bias.astype(np.float64), bits)
-        plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": "linear"}
+        plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": activation}
         return dataclasses.replace(layer, kind=_KINDS[layer.kind], package="keras",
                                    config=plain, weights=weights)  # fmt: skip
 
@@ -126,7 +128,11 @@ class Cnn2Snn:
         if activation is not None:
             self._input_scale = 1 / activation.step
         bits = activation.bits if activation else 4
-        return Firing(pooled * threshold, pooled * per_unit * step, weights.bits, bits)
+        threshold, steps = pooled * threshold, pooled * per_unit * step
+        at_zero = -threshold / steps
+        if activation is not None:
+            at_zero = np.clip(np.ceil(at_zero / 2.0 ** (4 - bits)), 0, 2**bits - 1)
+        return Firing(threshold, steps, weights.bits, bits, at_zero)
 
 
 def quantize(quantizer: dict[str, Any], w: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

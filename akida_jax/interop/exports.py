@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from akida_jax.convert import convert
+from akida_jax.interop.integer_models import constant_registers, without_weights
 from akida_jax.interop.quantizeml import align, ceil_log2
 from akida_jax.interop.reports import LayerReport, Report
 from akida_jax.layers import InputConvolutional
@@ -126,15 +127,16 @@ def _linear(program: LayerProgram, frac_bits: int, changes: list[str]) -> Entry:
     pooled = spec.pooled(program.in_shape)
     kernels, stretch = _stretch(program, changes)
     fraction = 2**program.registers.step_fraction_bits
-    raw = np.asarray(program.raw_step, np.float64)
-    threshold = np.asarray(program.threshold, np.float64)
+    idle, threshold, raw = _settled(program, pooled)
+    stretch = np.where(idle, 1.0, stretch)
     if spec.activation:
         full = raw / fraction * 2.0 ** (4 - spec.act_bits) * stretch
         scale, full = _scales(
             full, frac_bits - spec.act_bits, fraction * 2.0 ** (spec.act_bits - 4)
         )
-        wanted = (np.ceil(full / 2) - 1 - threshold * stretch) / pooled
-        _compare(changes, "step", raw / fraction, full / stretch * 2.0 ** (spec.act_bits - 4))
+        wanted = np.where(idle, -threshold, np.ceil(full / 2) - 1 - threshold * stretch) / pooled
+        given = full / stretch * 2.0 ** (spec.act_bits - 4)
+        _compare(changes, "step", raw / fraction, np.where(idle, raw / fraction, given))
     else:
         scale = 2.0**frac_bits / (raw / fraction + 1 / (2 * fraction)) / stretch
         wanted = -threshold * stretch / pooled
@@ -144,6 +146,26 @@ def _linear(program: LayerProgram, frac_bits: int, changes: list[str]) -> Entry:
     weights = _real_weights(program, kernels, scale)
     weights["bias"] = bias * scale * 2.0**-frac_bits
     return (*_config(program, changes, name), weights)
+
+
+def _settled(program: LayerProgram, pooled: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which filters have no weights, thresholds and raw steps.
+
+    Theirs are chosen anew, in the middle of a level, which 8 bits of bias then hold exactly.
+    """
+    fraction = 2**program.registers.step_fraction_bits
+    raw = np.asarray(program.raw_step, np.float64)
+    threshold = np.asarray(program.threshold, np.float64)
+    kernels = {key: np.asarray(kernel) for key, kernel in program.kernels.items()}
+    idle = without_weights(kernels["kernel"], kernels.get("pointwise"))
+    values = -threshold / (raw / fraction)
+    if program.spec.activation:
+        bits = program.spec.act_bits
+        levels = np.clip(np.ceil(values / 2.0 ** (4 - bits)), 0, 2**bits - 1)
+        chosen, step = (8 * pooled * part for part in constant_registers(levels, act_bits=bits))
+    else:
+        chosen, step = constant_registers(values, act_bits=None)
+    return idle, np.where(idle, chosen, threshold), np.where(idle, step * fraction, raw)
 
 
 def _stretch(program: LayerProgram, changes: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:

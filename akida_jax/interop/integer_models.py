@@ -50,6 +50,7 @@ class Firing:
     Attributes:
       threshold, step: (filters,), as in `ExactLayer`.
       weight_bits, act_bits: widths.
+      at_zero: (filters,), level or logit of the potential 0.
       changes: what the chip computes otherwise than Keras.
     """
 
@@ -57,6 +58,7 @@ class Firing:
     step: np.ndarray
     weight_bits: int
     act_bits: int
+    at_zero: np.ndarray
     changes: tuple[str, ...] = ()
 
 
@@ -208,9 +210,11 @@ def _exact_layer(
     level = package.padding_level(block.name) if entry else None
     if block.identity:
         step = np.full(block.filters, 2.0 ** (bits - 4))  # one potential is one level
-        firing = Firing(np.zeros(block.filters), step, 2, bits)
+        zeros = np.zeros(block.filters)
+        firing = Firing(zeros, step, 2, bits, zeros)
     else:
         firing = package.fire(block, pooled, sums)
+    threshold, steps = _settle(block, firing)
     spec = specify_block(block, last=last, entry=entry)
     if entry:
         if level is None:
@@ -227,4 +231,45 @@ def _exact_layer(
         kernels["pointwise"] = block.pointwise
     full = specify(spec, weight_bits=firing.weight_bits, act_bits=firing.act_bits)
     assert isinstance(full, InputConvolutional) == entry
-    return ExactLayer(full, kernels, firing.threshold, firing.step)
+    return ExactLayer(full, kernels, threshold, steps)
+
+
+def without_weights(kernel: np.ndarray, pointwise: np.ndarray | None = None) -> np.ndarray:
+    """Return which filters have no weight but 0; their potential is always 0."""
+    used = np.asarray(kernel.any((0, 1, 2)))
+    return np.logical_not(used if pointwise is None else pointwise[used].any(0))
+
+
+def constant_registers(
+    values: np.ndarray, *, act_bits: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return threshold and step that make the potential 0 the given levels, or logits.
+
+    Any step gives a level: 1 is taken. A logit is ``-T / S``: the largest power of two up to 4096
+    that keeps T below 2**18.
+
+    Args:
+      values: levels (integers), or logits.
+      act_bits: width of the levels; None for logits.
+    """
+    if act_bits is not None:
+        return -values * 2.0 ** (4 - act_bits), np.ones(len(values))
+    room = np.floor(18 - np.log2(np.maximum(np.abs(values), 1)))
+    step = 2.0 ** np.clip(room, 0, 12)
+    return -np.round(values * step), step
+
+
+def _settle(block: Block, firing: Firing) -> tuple[np.ndarray, np.ndarray]:
+    """Return threshold and step, chosen anew for filters without weights.
+
+    A quantizer has no scale for them, and takes one that makes both too large for registers.
+    """
+    idle = without_weights(block.kernel, block.pointwise)
+    if not idle.any():
+        return firing.threshold, firing.step
+    bits = None if block.activation_source is None else firing.act_bits
+    threshold, step = constant_registers(firing.at_zero, act_bits=bits)
+    places = np.flatnonzero(idle)
+    listed = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+    block.notes.append(f"no weights in filters {listed}: what they return is constant")
+    return np.where(idle, threshold, firing.threshold), np.where(idle, step, firing.step)

@@ -29,6 +29,7 @@ import numpy as np
 from akida_jax.interop.blocks import Block, NotLegal
 from akida_jax.interop.integer_models import Firing
 from akida_jax.interop.keras_files import KerasLayer
+from akida_jax.interop.walks import host_activation
 
 _KINDS = {"QuantizedConv2D": "Conv2D", "QuantizedDense": "Dense",
           "QuantizedDepthwiseConv2D": "DepthwiseConv2D",
@@ -75,7 +76,7 @@ class QuantizeMl:
         """Return the plain layer with integer weights."""
         plain = dataclasses.replace(layer, package="keras")
         if layer.kind in _KINDS and layer.package == "quantizeml":
-            return self._linear(plain)
+            return self._linear(plain, host_activation(layer))
         if layer.kind == "QuantizedReLU":
             self._activations[layer.name] = _activation(layer)
             return dataclasses.replace(plain, kind="ReLU", config={})
@@ -86,9 +87,10 @@ class QuantizeMl:
             return dataclasses.replace(plain, kind=_PLAIN[layer.kind])
         if layer.kind in ("BatchNormalization", "Conv2D", "Dense", "ReLU", "SeparableConv2D"):
             raise NotLegal("a float layer in a quantized model", "quantize all its layers")
+        host_activation(layer)
         return layer
 
-    def _linear(self, layer: KerasLayer) -> KerasLayer:
+    def _linear(self, layer: KerasLayer, activation: str) -> KerasLayer:
         config, weights = layer.config, dict(layer.weights)
         if _quantizer(config, "output_quantizer"):
             raise NotLegal("an output quantizer on a layer that has no activation",
@@ -117,7 +119,7 @@ class QuantizeMl:
             int((_quantizer(config, "bias_quantizer") or {}).get("bitwidth", 8)), bits,
             None if padding is None else tuple(np.atleast_1d(padding).astype(float)), bits,
         )  # fmt: skip
-        plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": "linear"}
+        plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": activation}
         if padding is not None:
             plain["padding"] = "same"
         return dataclasses.replace(layer, kind=_KINDS[layer.kind], config=plain, weights=weights)
@@ -153,15 +155,16 @@ class QuantizeMl:
         if block.activation_source is None:
             step = 2.0**self._frac_bits / (scale / np.float32(pooled)).astype(np.float64)
             # The chip's potential is the sum, not the average: scale / pooled is per unit of it.
-            return Firing(-pooled * bias, step, linear.bits, 4)
+            return Firing(-pooled * bias, step, linear.bits, 4, pooled * bias / step)
         activation = self._activations[block.activation_source]
         scale = (scale / np.float32(pooled)).astype(np.float32)
         step = _full_step(scale, self._frac_bits, activation)
         changes = _bound(scale, self._frac_bits, step, pooled, activation)
         self._scale, self._frac_bits = np.float32(1), activation.frac_bits
+        at_zero = np.clip(np.floor(pooled * bias / step + 0.5), 0, 2**activation.bits - 1)
         return Firing(
             np.ceil(step / 2) - 1 - pooled * bias, step * 2.0**activation.bits / 16,
-            linear.bits, activation.bits, changes,
+            linear.bits, activation.bits, at_zero, changes,
         )  # fmt: skip
 
 

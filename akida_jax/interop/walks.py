@@ -49,6 +49,19 @@ def activation_name(value: Any) -> tuple[str, float]:
     return str(value), 6.0 if value == "relu6" else math.inf
 
 
+def host_activation(layer: KerasLayer) -> str:
+    """Return what activation a quantized layer, or one among them, leaves to the host.
+
+    Raises:
+      NotLegal: for one that is neither linear nor the host's.
+    """
+    name, _ = activation_name(layer.config.get("activation"))
+    if name not in ("linear", *HOST_ACTIVATIONS):
+        raise NotLegal(f"a float activation in a quantized model ({name})",
+                       "quantize all its layers")  # fmt: skip
+    return name
+
+
 def relu_bound(config: dict[str, Any]) -> float:
     """Return the upper end of a ReLU layer, infinite without one."""
     slope, threshold = config.get("negative_slope") or 0, config.get("threshold") or 0

@@ -22,7 +22,7 @@ def discretize(settings, w):
     scales = []
     for column in columns.T:
         extent = np.abs(column).max() if "Max" in settings["class_name"] else 3 * column.std()
-        scales.append(min(np.float32(k) / np.float32(extent), np.float32(1000)))
+        scales.append(min(np.float32(k) / max(np.float32(extent), np.float32(1e-10)), 1000))
     d = np.array(scales, np.float32)
     return np.clip(np.round(w * d), -k, k).astype(np.float64) / d
 
@@ -130,6 +130,72 @@ def test_real_thresholds_compute_what_keras_does(tmp_path, reference, name):
     np.testing.assert_allclose(logits.reshape(3, -1), expected.reshape(3, -1), rtol=1e-6, atol=1e-6)
     model = aj.interop.from_keras(tmp_path / "m.h5").model
     assert model.forward(x.astype(np.uint8)).shape == (3, 1, 1, 3)
+
+
+@pytest.mark.parametrize("bias", [-0.7, 1.3, 300.0])
+@pytest.mark.parametrize("name", MODELS)
+def test_filters_without_weights(tmp_path, reference, name, bias):
+    """Pruned filters return the level or logit of their bias, whose scale fits no register."""
+    shape, layers = MODELS[name]
+    layers = [(kind, config, dict(weights)) for kind, config, weights in layers]
+    for _, config, weights in layers:
+        for key in ("kernel", "pointwise_kernel"):
+            if key in weights:
+                weights[key] = weights[key].copy()
+                weights[key][..., 1] = 0
+        if config.get("use_bias"):
+            weights["bias"] = weights["bias"].copy()
+            weights["bias"][1] = bias
+    written = write_keras(tmp_path / "m.h5", layers, shape)
+    x = np.random.default_rng(2).integers(0, 16 if shape[2] == 5 else 256, (3, *shape))
+    expected = reference.run(written, x).reshape(3, -1)
+    *_, (_, _, logits) = run_layers(read_exact(tmp_path / "m.h5"), x, by_thresholds)
+    logits = logits.reshape(3, -1)
+    used = np.arange(logits.shape[1]) != 1
+    np.testing.assert_allclose(logits[:, used], expected[:, used], rtol=1e-6, atol=1e-6)
+    # The step of a logit up to 2**18 / 2**9 is 2**9 at least: half of one potential.
+    np.testing.assert_allclose(logits[:, 1], expected[:, 1], atol=2.0**-10)
+    imported = aj.interop.from_keras(tmp_path / "m.h5")
+    assert "no weights in filters 1" in str(imported.report)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", "tanh"])
+def test_a_float_activation_inside_a_quantized_layer(tmp_path, activation):
+    kind, config, weights = qconv(1, 4, 3, EIGHT)
+    config["activation"] = activation
+    layers = [(kind, config, weights), qrelu(), ("Flatten", {}, {}), qdense(256, 3, AXIS)]
+    write_keras(tmp_path / "m.h5", layers, (8, 8, 1))
+    with pytest.raises(aj.interop.KerasModelError, match=rf"quantizedconv2d_0.*\({activation}\)"):
+        aj.interop.from_keras(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_last_layers_own_activation(tmp_path, reference, activation):
+    kind, config, weights = qdense(12, 3, AXIS)
+    layers = [(kind, config | {"activation": activation}, weights)]
+    written = write_keras(tmp_path / "m.h5", layers, (12,))
+    x = np.random.default_rng(2).integers(0, 16, (3, 12))
+    imported = aj.interop.from_keras(tmp_path / "m.h5")
+    assert imported.final_activation == activation
+    *_, (_, _, logits) = run_layers(
+        read_exact(tmp_path / "m.h5"), x.reshape(3, 1, 1, 12), by_thresholds
+    )
+    exact = keras_reference.activate(activation, logits.reshape(3, 3))
+    # Scales in float32, 2**-24 each; logits below 100.
+    np.testing.assert_allclose(exact, reference.run(written, x), atol=1e-4)
+    levels = x.reshape(3, 1, 1, 12).astype(np.uint8)
+    held = np.asarray(imported.model.predict(levels)).reshape(3, 3)
+    np.testing.assert_array_equal(
+        imported.predict(levels), keras_reference.activate(activation, held)
+    )
+
+
+def test_a_softmax_between_quantized_layers(tmp_path):
+    kind, config, weights = qdense(12, 3, AXIS)
+    layers = [(kind, config | {"activation": "softmax"}, weights), qdense(3, 3, AXIS)]
+    write_keras(tmp_path / "m.h5", layers, (12,))
+    with pytest.raises(aj.interop.KerasModelError, match="stands behind a softmax"):
+        aj.interop.from_keras(tmp_path / "m.h5")
 
 
 def test_a_float_layer_among_quantized_ones(tmp_path):

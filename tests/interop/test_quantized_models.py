@@ -1,5 +1,8 @@
 """Quantized Keras models become integer models, by formulas that reproduce Keras' own outputs."""
 
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 
@@ -39,6 +42,38 @@ def test_untruncated_outputs_equal_keras_own(data_dir, name):
     assert np.abs(y - given["y"]).max() <= bound
     assert (y.argmax(-1) == given["y"].argmax(-1)).all()
     assert potentials.shape[1:3] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "key"),
+    [("conv_0", "kernel"), ("separable_4", "pointwise_kernel"), ("dense_5", "kernel")],
+)
+def test_a_pruned_filter(data_dir, tmp_path, layer, key):
+    """The other filters of its layer keep threshold and step."""
+    source = data_dir / "keras" / "quantizeml_ds_cnn.h5"
+    shutil.copy(source, tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        group = file["model_weights"][layer]
+        (name,) = (n for n in _names(group) if n.split("/")[-1] == f"{key}:0")
+        values = group[name][...]
+        values[..., 1] = 0
+        group[name][...] = values
+    found = aj.interop.from_keras(tmp_path / "m.h5")
+    before = aj.interop.from_keras(source).model
+    assert str(found.report).count("no weights in filters 1") == 1
+    changed = 0
+    for program, other in zip(found.model.programs, before.programs, strict=True):
+        same = np.asarray(program.threshold) == np.asarray(other.threshold)
+        same = same & (np.asarray(program.raw_step) == np.asarray(other.raw_step))
+        changed += int((~same).sum())
+        assert same[np.arange(len(same)) != 1].all()
+    assert changed == 1
+
+
+def _names(group):
+    found = []
+    group.visit(found.append)
+    return found
 
 
 @pytest.mark.parametrize("name", MODELS)
