@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,10 @@ def read_hdf5(path: str | os.PathLike) -> Hdf5Content:
 
 
 def _check_signature(path: Path) -> None:
-    size = path.stat().st_size
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise KerasFileError(f"{path.name}: no regular file, but a pipe, socket or device")
+    size = status.st_size
     if size > MAX_FILE_BYTES:
         raise KerasFileError(f"{path.name}: {size} bytes exceed the limit of {MAX_FILE_BYTES}")
     with path.open("rb") as stream:
