@@ -66,7 +66,9 @@ def _conv(walk: FloatWalk, layer: KerasLayer) -> None:
     kernel = _kernel(layer, "kernel")
     groups = int(layer.config.get("groups", 1))
     if groups < 1 or kernel.shape[3] % groups:
-        raise ValueError(f"groups {groups} of {kernel.shape[3]} filters")
+        raise NotLegal(
+            f"{groups} groups of {kernel.shape[3]} filters", "let the one divide the other"
+        )
     notes = []
     if groups > 1:
         check_size(*kernel.shape, groups)
@@ -185,14 +187,12 @@ def _rescaling(walk: FloatWalk, layer: KerasLayer) -> None:
     channels = walk.shape[-1]
     scale = _constants(layer.config["scale"], channels)
     offset = _constants(layer.config.get("offset", 0.0), channels)
-    if not (np.isfinite(scale).all() and np.isfinite(offset).all() and scale.all()):
-        raise ValueError("scale or offset is not finite, or the scale is 0")
-    block = walk.block
-    if block is not None and block.bound is None and walk.affine is None:
-        one = np.ones(channels)
-        _per_channel(walk, Norm(0 * one, one, scale, offset, 0.0), layer.name)
-    else:
-        walk.apply_affine(scale, offset, layer.name)
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all()):
+        raise ValueError("scale or offset is not finite")
+    if not scale.all():
+        raise NotLegal("a rescaling by 0", "give it a scale that is not 0")
+    one = np.ones(channels)
+    _per_channel(walk, Norm(0 * one, one, scale, offset, 0.0), layer.name)
 
 
 def _normalization(walk: FloatWalk, layer: KerasLayer) -> None:
@@ -205,7 +205,10 @@ def _normalization(walk: FloatWalk, layer: KerasLayer) -> None:
     deviation = np.maximum(np.sqrt(_constants(variance, channels)), 1e-7)
     if layer.config.get("invert"):
         raise NotLegal("an inverted normalization", "use a Rescaling")
-    walk.apply_affine(1 / deviation, -_constants(mean, channels) / deviation, layer.name)
+    one = np.ones(channels)
+    _per_channel(
+        walk, Norm(_constants(mean, channels), deviation**2, one, 0 * one, 0.0), layer.name
+    )
 
 
 def _relu(walk: FloatWalk, layer: KerasLayer) -> None:

@@ -49,7 +49,8 @@ def import_float(
     specs: list[InputData | Layer] = []
     if entry.input_bits != 8:
         shape = walk.blocks[0].in_shape
-        specs.append(InputData(input_shape=shape, input_bits=entry.input_bits, name="input"))
+        specs.append(InputData(input_shape=shape, input_bits=entry.input_bits,
+                               name=walk.unused("input")))  # fmt: skip
     for index, block in enumerate(walk.blocks):
         try:
             first = index == 0 and entry.input_bits == 8
@@ -86,12 +87,7 @@ def _enter(
     is_image = input_bits == 8 or (
         input_bits is None and channels in INPUT_CHANNELS and len(walk.input_shape) == 3
     )
-    if (gain <= 0).any():
-        faults.append(
-            Fault(block.name, "a rescaling of the input by 0 or less", "make it positive")
-        )
-        return _Entry(1.0, 0, 8)
-    scale = float(1 / gain[0])
+    scale = float(1 / abs(gain[0]))  # the weights carry signs
     shift = 0
     if is_image:
         if block.kind == "dense":
@@ -109,7 +105,9 @@ def _image_identity(walk: FloatWalk) -> Block:
     """Put an input convolution in front of a dense first layer."""
     height, width, channels = walk.input_shape
     note = "inserted: 8-bit inputs enter by a convolution"
-    block = identity_block("input_identity", (height, width, channels), math.inf, note=note)
+    block = identity_block(
+        walk.unused("input_identity"), (height, width, channels), math.inf, note=note
+    )
     walk.blocks[0].in_shape = block.in_shape
     walk.blocks.insert(0, block)
     return block

@@ -120,7 +120,7 @@ def exact_layers(
     first = None
     if not image:
         first = InputData(input_shape=walk.blocks[0].in_shape, input_bits=input_bits or 4,
-                          name="input")  # fmt: skip
+                          name=walk.unused("input"))  # fmt: skip
     if not faults:
         faults = find_faults([*([first] if first else []), *(layer.spec for layer in layers)])
     if faults:
@@ -179,17 +179,18 @@ def _enter(
         raise ValueError("input_scaling is for models without a rescaling; this one has its own")
     gain, offset = 1.0, 0.0
     block = walk.blocks[0]
+    source = walk.input_source or block.name
     if scaling is not None:
         gain, offset = 1 / scaling[0], -scaling[1] / scaling[0]
     if walk.input_affine is not None:
         gains, offsets = walk.input_affine
         gain, offset = float(gains[0]), float(offsets[0])
         if (gains != gain).any() or (offsets != offset).any() or gain <= 0:
-            faults.append(Fault(block.name, "a rescaling that differs by channel or is negative",
+            faults.append(Fault(source, "a rescaling that differs by channel or is negative",
                                 "use one positive scale and one offset"))  # fmt: skip
             return 1.0, 0.0
     if offset and not image:
-        faults.append(Fault(block.name, f"an offset of {offset:g} on an input of events",
+        faults.append(Fault(source, f"an offset of {offset:g} on an input of events",
                             "rescale without an offset"))  # fmt: skip
     if image and block.kind == "separable":
         faults.append(Fault(block.name, "a separable layer takes the image",
@@ -197,7 +198,13 @@ def _enter(
     if image and block.kind == "dense":
         faults.append(Fault(block.name, "a dense layer takes the image",
                             "begin with a convolution, or give input_bits=4"))  # fmt: skip
-    return package.enter(gain, offset)
+    try:
+        return package.enter(gain, offset)
+    except NotLegal as problem:
+        if scaling is not None:
+            raise ValueError(f"input_scaling {scaling}: {problem.what}") from None
+        faults.append(Fault(source, problem.what, problem.remedy))
+        return 1.0, 0.0
 
 
 def _exact_layer(

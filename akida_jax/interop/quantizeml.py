@@ -127,7 +127,8 @@ class QuantizeMl:
     def enter(self, gain: float, offset: float) -> tuple[float, float]:
         """Take the rescaling of the input, which has no offset."""
         if offset:
-            raise ValueError("input_scaling of a quantizeml model must have no shift")
+            raise NotLegal(f"an offset of {offset:g} on the input of a quantizeml model",
+                           "rescale without one; its first layer's bias can hold it")  # fmt: skip
         self._scale = np.float32(gain)
         return 1 / gain, 0.0
 
@@ -147,6 +148,8 @@ class QuantizeMl:
     def fire(self, block: Block, pooled: int, kernel_sums: np.ndarray | None) -> Firing:
         """Return threshold and step of the next block, by the formulas above."""
         del kernel_sums
+        if block.norm is not None:
+            raise NotLegal("a rescaling behind a quantized layer", "fold it before quantizing")
         linear = self._linears[block.name]
         scale = self._scale * linear.scale
         bias = np.zeros(block.filters)

@@ -71,7 +71,7 @@ def relu_bound(config: dict[str, Any]) -> float:
     if bound is None:
         return math.inf
     if not 0 < float(bound) < math.inf:
-        raise ValueError(f"max_value {bound!r} is not positive")
+        raise NotLegal(f"a ReLU with max_value {bound!r}", "give it a positive one, or none")
     return float(bound)
 
 
@@ -83,6 +83,7 @@ class FloatWalk:
       shape: of the data as Keras sees it, without the batch axis.
       affine: gain and offset per channel that the next block has to take in, or None.
       input_affine: gain and offset of the input (Rescaling, Normalization).
+      input_source: the last layer that gave them, or None.
       border: level that padding inserted in front of the first rescaling, or None.
       host: activation that is left to the host.
       faults: everything that cannot be imported.
@@ -112,6 +113,8 @@ class FloatWalk:
         self.fuse = fuse
         self.affine: tuple[np.ndarray, np.ndarray] | None = None
         self.input_affine: tuple[np.ndarray, np.ndarray] | None = None
+        self.input_source: str | None = None
+        self._names = {layer.name for layer in chain.layers}
         self.padded: Pads = NO_PADS
         self.padded_levels = False
         self.host: str | None = None
@@ -242,12 +245,21 @@ class FloatWalk:
         if self.integers and (self.affine is not None or last.pool != "max"):
             raise NotLegal("the chip would need another layer in between, which rounds again",
                            "quantize a model in the chip's order of layers")  # fmt: skip
-        block = identity_block(name, last.out_shape, last.bound, note=note)
+        block = identity_block(self.unused(name), last.out_shape, last.bound, note=note)
         if self.affine is not None:
             block.scale_inputs(*self.affine)
             self.affine, block.bound = None, None
         self.blocks.append(block)
         return block
+
+    def unused(self, name: str) -> str:
+        """Return the name, with a number behind it where a layer has it already."""
+        count, found = 1, name
+        while found in self._names:
+            count += 1
+            found = f"{name}_{count}"
+        self._names.add(found)
+        return found
 
     # Layers without weights.
 
@@ -285,8 +297,10 @@ class FloatWalk:
             factor, offset = before[0] * factor, before[1] * factor + offset
         if self.blocks:
             self.affine = factor, offset
+        elif not factor.all():
+            raise NotLegal("a gain of 0 on the input", "keep its scale or gamma from 0")
         else:
-            self.input_affine = factor, offset
+            self.input_affine, self.input_source = (factor, offset), source
         self.pending_sources.append(source)
 
     def _finish(self, chain: KerasChain) -> None:

@@ -160,6 +160,8 @@ UNIT = layer("Rescaling", scale=1 / 255)
 D = Draw()
 STEM = [UNIT, D.conv(3, 4), D.norm(4), RELU6]
 HEAD = [GAP, D.dense(4, 5)]
+MIXED = Draw(1).norm(3)
+MIXED[2]["gamma"] = np.array([-0.7, 1.1, -0.4])
 EQUAL = {
     "norm, relu": ((8, 8, 3), [*STEM, D.conv(4, 4), D.norm(4), RELU, *HEAD]),
     "valid first layer, activation argument": (
@@ -234,6 +236,13 @@ EQUAL = {
         [("Normalization", {}, {"mean": [120.0, 100, 90], "variance": [900.0, 800, 9]}),
                     D.conv(3, 4, padding="valid"), RELU, *HEAD]),
     "relu at the end": ((8, 8, 3), [*STEM, GAP, D.dense(4, 3, activation="relu")]),
+    "input norm of either sign": (
+        (9, 9, 3),
+        [layer("Rescaling", scale=1 / 64), MIXED, D.conv(3, 4, padding="valid"), RELU, *HEAD]),
+    "normalization, relu": (
+        (8, 8, 3), [*STEM, D.conv(4, 4),
+                    ("Normalization", {}, {"mean": [0.2, -1, 0.5, 0], "variance": [2.0, 1, 3, 4]}),
+                    RELU, *HEAD]),
 }  # fmt: skip
 
 

@@ -1,10 +1,15 @@
 """What would change the function without a word is refused, by the name of its layer."""
 
+import json
+import os
+
+import h5py
 import numpy as np
 import pytest
 
 import akida_jax as aj
 from tests.interop.keras_writer import write_keras
+from tests.interop.test_exports import random_variables
 from tests.interop.test_float_models import FLAT, GAP, HEAD, RELU, RELU6, STEM, Draw, layer
 
 D = Draw(11)
@@ -84,3 +89,64 @@ def test_a_softmax_over_the_channels_of_a_map(tmp_path, axis):
     y = aj.interop.from_keras(tmp_path / "m.h5").predict(np.ones((1, 8, 8, 3), np.uint8))
     assert y.shape == (1, 64, 4)
     np.testing.assert_allclose(y.sum(-1), 1, rtol=8 * 2.0**-24)  # four terms and a quotient
+
+
+def test_a_gain_of_zero_on_the_input(tmp_path):
+    kind, config, weights = D.norm(3)
+    weights["gamma"][1] = 0
+    layers = [layer("Rescaling", scale=1 / 255), (kind, config, weights), *STEM[1:], *HEAD]
+    assert faults(tmp_path, layers) == [(1, "a gain of 0 on the input")]
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        (layer("ReLU", max_value=0), "a ReLU with max_value 0"),
+        (layer("Rescaling", scale=0), "a rescaling by 0"),
+        (("Conv2D", {"groups": 2}, {"kernel": np.ones((3, 3, 2, 5))}),
+         "2 groups of 5 filters"),
+    ],
+)  # fmt: skip
+def test_values_that_keras_takes(tmp_path, odd, what):
+    assert faults(tmp_path, [*STEM, D.conv(4, 4), RELU, odd, *HEAD]) == [(6, what)]
+
+
+def test_names_that_inserted_layers_would_have(tmp_path):
+    pool = layer("MaxPooling2D")
+    layers = [*STEM, D.conv(4, 4), RELU, pool, layer("MaxPooling2D", name="max"), FLAT,
+              D.dense(16, 4), RELU, D.dense(4, 3, name="max_identity")]  # fmt: skip
+    write_keras(tmp_path / "m.h5", layers, (8, 8, 3))
+    network = aj.interop.from_keras(tmp_path / "m.h5").network
+    names = [one.spec.name for one in network.layers]
+    assert {"max_identity", "max_identity_2"} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_a_rescaling_that_quantizeml_cannot_hold(tmp_path):
+    layers = [aj.InputConvolutional(input_shape=(8, 8, 1), filters=2, kernel_size=3, name="conv"),
+              aj.FullyConnected(units=2, activation=False, name="dense")]  # fmt: skip
+    aj.interop.to_keras(random_variables(aj.Model(layers)), tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][1]["config"]["offset"] = -1
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(aj.interop.KerasModelError) as caught:
+        aj.interop.from_keras(tmp_path / "m.h5")
+    (fault,) = caught.value.faults
+    assert fault.layer == "rescaling"
+    assert fault.what == "an offset of -1 on the input of a quantizeml model"
+
+
+def test_a_shift_given_for_quantizeml(tmp_path):
+    layers = [aj.InputData(input_shape=(1, 1, 4), name="input"),
+              aj.FullyConnected(units=2, activation=False, name="dense")]  # fmt: skip
+    aj.interop.to_keras(random_variables(aj.Model(layers)), tmp_path / "m.h5")
+    with pytest.raises(ValueError, match=r"input_scaling .*: an offset of -1 on the input"):
+        aj.interop.from_keras(tmp_path / "m.h5", input_scaling=(1, 1), input_bits=8)
+
+
+def test_a_pipe(tmp_path):
+    """Opened, it would wait without end."""
+    os.mkfifo(tmp_path / "m.h5")
+    with pytest.raises(aj.interop.KerasFileError, match=r"m\.h5: no regular file"):
+        aj.interop.from_keras(tmp_path / "m.h5")
