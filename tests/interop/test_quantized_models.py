@@ -38,7 +38,7 @@ def test_untruncated_outputs_equal_keras_own(data_dir, name):
     if exact.walk.host == "softmax":
         y = np.exp(y) / np.exp(y).sum(-1, keepdims=True)
         bound = 2 * bound + 40 * 2.0**-24  # of values below 1
-    assert bound < 1e-2 * np.abs(given["y"]).max()
+    assert bound < 5e-2 * np.abs(given["y"]).max()  # a bound that says something
     assert np.abs(y - given["y"]).max() <= bound
     assert (y.argmax(-1) == given["y"].argmax(-1)).all()
     assert potentials.shape[1:3] == (1, 1)

@@ -76,7 +76,10 @@ def test_ranges(text, low, high, log, whole):
         ("weight_decay=0..1:log", "the range must rise from above 0, got 0..1:log"),
         ("flip=yes", "'yes' must be one of true, false"),
         ("data=cifar", "axis 'data': 'cifar' must be one of digits, "),
-        ("width=1,2", "axis 'width': the settings have no such field; there are alpha, average"),
+        (
+            "width=1,2",
+            "axis 'width': the settings have no such field; there are activity, activity_weight",
+        ),
         ("output=a,b", "axis 'output': the settings have no such field"),
         ("restart=true,false", "axis 'restart': the settings have no such field"),
         ("weight_bits[conv=2,4", "axis 'weight_bits\\[conv': the settings have no such field"),
@@ -105,14 +108,11 @@ def test_gestures_have_their_own_axes():
         parse("act_bits[conv_0]=2,4", base=base)
 
 
-def test_a_field_that_comes_later_is_an_axis_at_once():
-    @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Later(train.Config):
-        activity_weight: float = 0.0
-
-    (axis,) = parse("activity_weight=0,1e-6", base=Later())
-    point = space.make_point(Later(), [axis], {axis.name: "1e-6"}, "akd1000", "minimal")
-    assert point.settings.activity_weight == 1e-6
+def test_the_pressure_on_activity_is_an_axis():
+    base = train.Config(activity="l1", activity_weight=1e-5)
+    (axis,) = parse("activity_weight=1e-5,1e-6", base=base)
+    point = space.make_point(base, [axis], {axis.name: "1e-6"}, "akd1000", "minimal")
+    assert (point.settings.activity, point.settings.activity_weight) == ("l1", 1e-6)
 
 
 def test_the_grid_has_every_combination_once_placements_slowest():
