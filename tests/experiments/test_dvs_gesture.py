@@ -82,8 +82,10 @@ def test_presets_follow_the_paper():
 
 
 def test_settings_decide_the_folder():
-    config = dvs_gesture.Config()
+    config = dvs_gesture.Config(activity="l1", activity_weight=1e-5, device="akd1500")
     other = {
+        "activity": "hoyer", "budget": "1mJ", "device": "akd1000", "learn_steps": True,
+        "mapping_mode": "all_nps",
         "data": "nmnist", "data_dir": "elsewhere", "model": "akida_small", "window_ms": 99.0,
         "train_stride_ms": 1.0, "test_stride_ms": 1.0, "float_rates": (0.1, 0.2),
         "quantized_rates": (0.1, 0.2), "rotation": 0.5, "translation": 0.5,
