@@ -126,11 +126,12 @@ class Block:
         if self.norm is None:
             return
         factor, offset = self.norm.factor, self.norm.offset
-        self._scale(factor)
+        self.scale_outputs(factor)
         self.bias = self.bias * factor + offset
         self.norm = None
 
-    def _scale(self, factor: np.ndarray) -> None:
+    def scale_outputs(self, factor: np.ndarray) -> None:
+        """Multiply what the last kernel gives, per channel; the bias stays."""
         if self.pointwise is None:
             self.kernel = self.kernel * factor
         else:

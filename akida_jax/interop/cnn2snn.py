@@ -30,12 +30,9 @@ import numpy as np
 from akida_jax.interop.blocks import Block, NotLegal
 from akida_jax.interop.integer_models import Firing
 from akida_jax.interop.keras_files import KerasLayer
-from akida_jax.interop.walks import host_activation
+from akida_jax.interop.walks import QUANTIZED_KINDS, host_activation
 
 _SCALE_LIMIT = np.float32(1000)
-_KINDS = {"QuantizedConv2D": "Conv2D", "QuantizedDense": "Dense",
-          "QuantizedDepthwiseConv2D": "DepthwiseConv2D",
-          "QuantizedSeparableConv2D": "SeparableConv2D"}  # fmt: skip
 _ACTIVATIONS = ("ActivationDiscreteRelu", "QuantizedReLU")
 
 
@@ -64,7 +61,7 @@ class Cnn2Snn:
 
     def rewrite(self, layer: KerasLayer) -> KerasLayer:
         """Return the plain layer with integer weights."""
-        if layer.kind in _KINDS:
+        if layer.kind in QUANTIZED_KINDS:
             return self._linear(layer, host_activation(layer))
         if layer.kind in _ACTIVATIONS and layer.package == "cnn2snn":
             self._activations[layer.name] = _activation(layer)
@@ -98,7 +95,7 @@ class Cnn2Snn:
         scale = np.broadcast_to(np.asarray(scale, np.float64), (filters,))
         self._weights[layer.name] = _Weights(scale, bias.astype(np.float64), bits)
         plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": activation}
-        return dataclasses.replace(layer, kind=_KINDS[layer.kind], package="keras",
+        return dataclasses.replace(layer, kind=QUANTIZED_KINDS[layer.kind], package="keras",
                                    config=plain, weights=weights)  # fmt: skip
 
     def enter(self, gain: float, offset: float) -> tuple[float, float]:
@@ -182,10 +179,7 @@ def _fold(
     if not factor.all():
         raise NotLegal("a batch norm with a gain of 0", "fold it before quantizing")
     sign = np.sign(factor)
-    if block.pointwise is None:
-        block.kernel = block.kernel * sign
-    else:
-        block.pointwise = block.pointwise * sign
+    block.scale_outputs(sign)
     block.norm = None
     block.notes.append("batch norm folded into scales, signs and bias")
     return scale / np.abs(factor), bias * factor + offset, None if sums is None else sums * sign

@@ -275,10 +275,7 @@ def _fill_norm(layer: FloatLayer, block: Block, norm: Norm) -> None:
         # A float layer takes the gain's magnitude here: the weights carry its sign.
         sign = np.where(gamma < 0, -1.0, 1.0)
         gamma, mean = gamma * sign, mean * sign
-        if block.pointwise is None:
-            block.kernel = block.kernel * sign
-        else:
-            block.pointwise = block.pointwise * sign
+        block.scale_outputs(sign)
     # The layer's own epsilon is fixed: the gain makes up for the difference.
     gain = gamma * np.sqrt((norm.variance + _EPSILON) / (norm.variance + norm.epsilon))
     assert layer.norm is not None

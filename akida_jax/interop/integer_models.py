@@ -16,7 +16,7 @@ from akida_jax.interop.float_layers import walk_layers
 from akida_jax.interop.float_networks import specify_block
 from akida_jax.interop.keras_files import KerasChain, KerasLayer, KerasModelError
 from akida_jax.interop.reports import Imported, LayerReport, Report
-from akida_jax.interop.walks import FloatWalk
+from akida_jax.interop.walks import MALFORMED, FloatWalk, malformed
 from akida_jax.interop.windows import NO_PADS
 from akida_jax.layers import InputConvolutional, InputData, Specification, specify
 from akida_jax.limits import INPUT_CHANNELS, Fault, ModelError, find_faults
@@ -165,9 +165,8 @@ def _try(faults: list[Fault], name: str, call: Callable[..., Any], *arguments: A
         return call(*arguments)
     except NotLegal as problem:
         faults.append(Fault(name, problem.what, problem.remedy))
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as problem:
-        what = f"its configuration or weights cannot be read ({problem})"
-        faults.append(Fault(name, what, "save the model again"))
+    except MALFORMED as problem:
+        faults.append(malformed(name, problem))
     return None
 
 

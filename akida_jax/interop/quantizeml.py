@@ -29,11 +29,8 @@ import numpy as np
 from akida_jax.interop.blocks import Block, NotLegal
 from akida_jax.interop.integer_models import Firing
 from akida_jax.interop.keras_files import KerasLayer
-from akida_jax.interop.walks import host_activation
+from akida_jax.interop.walks import QUANTIZED_KINDS, host_activation
 
-_KINDS = {"QuantizedConv2D": "Conv2D", "QuantizedDense": "Dense",
-          "QuantizedDepthwiseConv2D": "DepthwiseConv2D",
-          "QuantizedSeparableConv2D": "SeparableConv2D"}  # fmt: skip
 _PLAIN = {"QuantizedDropout": "Dropout", "QuantizedFlatten": "Flatten",
           "QuantizedGlobalAveragePooling2D": "GlobalAveragePooling2D",
           "QuantizedMaxPool2D": "MaxPooling2D", "QuantizedReshape": "Reshape",
@@ -75,7 +72,7 @@ class QuantizeMl:
     def rewrite(self, layer: KerasLayer) -> KerasLayer:
         """Return the plain layer with integer weights."""
         plain = dataclasses.replace(layer, package="keras")
-        if layer.kind in _KINDS and layer.package == "quantizeml":
+        if layer.kind in QUANTIZED_KINDS and layer.package == "quantizeml":
             return self._linear(plain, host_activation(layer))
         if layer.kind == "QuantizedReLU":
             self._activations[layer.name] = _activation(layer)
@@ -122,7 +119,9 @@ class QuantizeMl:
         plain = {"dilation_rate": [1, 1], **config, "use_bias": False, "activation": activation}
         if padding is not None:
             plain["padding"] = "same"
-        return dataclasses.replace(layer, kind=_KINDS[layer.kind], config=plain, weights=weights)
+        return dataclasses.replace(
+            layer, kind=QUANTIZED_KINDS[layer.kind], config=plain, weights=weights
+        )
 
     def enter(self, gain: float, offset: float) -> tuple[float, float]:
         """Take the rescaling of the input, which has no offset."""

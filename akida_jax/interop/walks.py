@@ -8,21 +8,32 @@ import numpy as np
 
 from akida_jax.interop.blocks import Block, NotLegal, identity_block
 from akida_jax.interop.keras_files import KerasChain, KerasLayer
-from akida_jax.interop.windows import (
-    NO_PADS,
-    Pads,
-)
+from akida_jax.interop.windows import NO_PADS, Pads
 from akida_jax.limits import Fault
 from akida_jax.quant.architecture import Shape
 
 IGNORED = {"ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout",
            "GaussianNoise", "InputLayer", "QuantizedDropout", "SpatialDropout2D"}  # fmt: skip
+QUANTIZED_KINDS = {
+    "QuantizedConv2D": "Conv2D",
+    "QuantizedDense": "Dense",
+    "QuantizedDepthwiseConv2D": "DepthwiseConv2D",
+    "QuantizedSeparableConv2D": "SeparableConv2D",
+}
+"""Linear layers of both packages, and the plain ones that they quantize."""
 HOST_ACTIVATIONS = {"softmax", "sigmoid"}
 RELU = "retrain with ReLU"
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
 _ELEMENTWISE = {"ELU", "LayerNormalization", "LeakyReLU", "PReLU", "ThresholdedReLU"}
 
-_MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a configuration or weights raises that are not as Keras writes them."""
+
+
+def malformed(name: str, problem: Exception) -> Fault:
+    """Return the fault of a layer that cannot be read."""
+    what = f"its configuration or weights cannot be read ({problem})"
+    return Fault(name, what, "save the model again")
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -140,10 +151,9 @@ class FloatWalk:
             self.faults.append(Fault(layer.name, problem.what, problem.remedy))
             if self.block is not None and self.block.bound is None:
                 self.block.bound = math.inf  # as if there were an activation, to go on
-        except _MALFORMED as problem:
+        except MALFORMED as problem:
             if not self.faults:  # it may be a consequence of an earlier one
-                what = f"its configuration or weights cannot be read ({problem})"
-                self.faults.append(Fault(layer.name, what, "save the model again"))
+                self.faults.append(malformed(layer.name, problem))
             self._lost = True
 
     def _check_place(self, layer: KerasLayer) -> None:
