@@ -43,6 +43,11 @@ class LayerProgram:
     groups: int
     registers: Registers
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the weights at their width; every layer's fill whole bytes."""
+        return -(-self.spec.n_weights(self.in_shape) * self.spec.weight_bits // 8)
+
     def float_kernels(self) -> dict[str, Float[Array, "..."]]:
         """Return the kernels as float32, which carries the integers."""
         return {name: jnp.asarray(k).astype(jnp.float32) for name, k in self.kernels.items()}

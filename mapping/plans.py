@@ -178,7 +178,6 @@ def model_figures(placement: Placement, cost: Cost) -> dict[Quantity, float]:
 
 def _layer_figures(layer: LayerPlacement, cost: LayerCost) -> dict[Quantity, Number]:
     program = layer.program
-    bits = program.spec.n_weights(program.in_shape) * program.spec.weight_bits
     pixels = isinstance(program.spec, InputConvolutional)
     return {
         "energy": 0.0,  # idling counts for all layers together
@@ -186,5 +185,5 @@ def _layer_figures(layer: LayerPlacement, cost: LayerCost) -> dict[Quantity, Num
         "latency": cost.latency_ms,
         "events": 0.0 if pixels else cost.events,
         "nps": layer.nps,
-        "size": -(-bits // 8),
+        "size": program.packed_bytes,
     }

@@ -49,7 +49,8 @@ class Step(nnx.Variable):
     """Real value of one activation level; constant unless an optimizer selects it."""
 
 
-def _kernels(layer: "FloatLayer | QuantizedLayer") -> dict[str, Array]:
+def kernels_of(layer: "FloatLayer | QuantizedLayer") -> dict[str, Array]:
+    """Return a layer's real kernels by name."""
     names = layer.spec.kernel_shapes(layer.in_shape)
     return {name: getattr(layer, name)[...] for name in names}
 
@@ -105,7 +106,7 @@ class FloatLayer(nnx.Module):
         self, x: Float[Array, "n h w c"], *, scale: float = 1.0, shift: int = 0, train: bool = False
     ) -> Float[Array, "n ho wo f"]:
         """Return what the activation is applied to."""
-        kernels = _kernels(self)
+        kernels = kernels_of(self)
         y = self.spec.max_pool(self.spec.linear(x, kernels))
         if shift:
             y = y - shift * kernels["kernel"].sum((0, 1, 2))
@@ -118,7 +119,7 @@ class FloatLayer(nnx.Module):
 
     def folded(self) -> tuple[dict[str, Array], Float[Array, " filters"]]:
         """Return kernels and bias with batch norm folded into the last kernel."""
-        kernels, bias = _kernels(self), self.bias[...]
+        kernels, bias = kernels_of(self), self.bias[...]
         if self.norm is None:
             return kernels, bias
         factor = self.effective_gain() * jax.lax.rsqrt(self.norm.var[...] + _EPSILON)
@@ -206,7 +207,7 @@ class QuantizedLayer(nnx.Module):
 
     def _levels(self, weight_bits: int, given: dict[str, Any]) -> dict[str, Levels]:
         weights = dict[str, Levels]()
-        for name, kernel in _kernels(self).items():
+        for name, kernel in kernels_of(self).items():
             quantizer, least_range = self.precision.weight_quantizer, None
             if quantizer == "max_per_filter":
                 if name == "kernel" and self.spec.kind == "separable":
@@ -278,7 +279,7 @@ class QuantizedLayer(nnx.Module):
 
         It is the surrogate that gradients pass through; the levels do not come from it.
         """
-        kernels = {name: fake_levels(k, weights[name]) for name, k in _kernels(self).items()}
+        kernels = {name: fake_levels(k, weights[name]) for name, k in kernels_of(self).items()}
         y = self._real(x, kernels, shift)
         for levels in weights.values():
             y = y / levels.scale.value

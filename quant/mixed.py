@@ -23,7 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int32, PRNGKeyArray
 
 from akida_jax.quant.exact import Scale, snap
-from akida_jax.quant.layers import LayerIntegers, QuantizedLayer
+from akida_jax.quant.layers import LayerIntegers, QuantizedLayer, kernels_of
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.straight_through import straight_through
 from akida_jax.quant.weights import WEIGHT_BITS, Levels, fake_levels
@@ -58,7 +58,7 @@ class MixedLayer(QuantizedLayer):
             layer.spec,
             layer.in_shape,
             dataclasses.replace(layer.precision, weight_bits=max(widths)),
-            kernels={name: getattr(layer, name)[...] for name in _kernel_names(layer)},
+            kernels=kernels_of(layer),
             bias=layer.bias[...],
             step=layer.step[...],
         )
@@ -101,8 +101,7 @@ class MixedLayer(QuantizedLayer):
         # The same integers as in `integers`; a compiler derives them once.
         every = [self._derive(bits, step, shift).weights for bits in self.widths]
         kernels = {}
-        for name in _kernel_names(self):
-            kernel = getattr(self, name)[...]
+        for name, kernel in kernels_of(self).items():
             real = [fake_levels(kernel, each[name]) / each[name].scale.value for each in every]
             kernels[name] = jnp.tensordot(shares, jnp.stack(real), 1)
         return self._real(x, kernels, shift) * input_step + self.bias[...]
@@ -223,11 +222,7 @@ def _fix(layer: QuantizedLayer, widths: Mapping[str, int]) -> QuantizedLayer:
         layer.spec,
         layer.in_shape,
         dataclasses.replace(layer.precision, weight_bits=bits),
-        kernels={name: getattr(layer, name)[...] for name in _kernel_names(layer)},
+        kernels=kernels_of(layer),
         bias=layer.bias[...],
         step=layer.step[...],
     )
-
-
-def _kernel_names(layer: QuantizedLayer) -> list[str]:
-    return list(layer.spec.kernel_shapes(layer.in_shape))

@@ -71,12 +71,13 @@ def convolve(
         x = pad_spatial(x, size, (stride, stride), padding_value)
     if jax.default_backend() != "cpu":
         return _convolve_by_taps(x, kernel, stride)
-    return _convolve_by_library(x, kernel, stride)
+    return convolve_by_library(x, kernel, stride)
 
 
-def _convolve_by_library(
+def convolve_by_library(
     x: Float[Array, "n h w c"], kernel: Float[Array, "kh kw c f"], stride: int
 ) -> Float[Array, "n ho wo f"]:
+    """Convolve a padded input by XLA's convolution, which only CPUs are known not to transform."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -101,7 +102,7 @@ def _convolve_same(
         patches = gather_patches(x, size, 1, padding="same", padding_value=padding_value)
         weights = kernel.reshape(-1, kernel.shape[3])
         return jnp.matmul(patches, weights, precision=jax.lax.Precision.HIGHEST)
-    return _convolve_by_library(pad_spatial(x, size, (1, 1), padding_value), kernel, 1)
+    return convolve_by_library(pad_spatial(x, size, (1, 1), padding_value), kernel, 1)
 
 
 def _convolve_same_forward(x: Array, kernel: Array, padding_value: float) -> tuple:
@@ -114,7 +115,7 @@ def _convolve_same_backward(padding_value: float, saved: tuple, g: Array) -> tup
     turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
     padded = pad_spatial(x, size, (1, 1), padding_value)
     if x.shape[1] * x.shape[2] < MANY_POSITIONS:
-        of_kernel = jax.vjp(lambda k: _convolve_by_library(padded, k, 1), kernel)[1](g)[0]
+        of_kernel = jax.vjp(lambda k: convolve_by_library(padded, k, 1), kernel)[1](g)[0]
     else:
         taps = [
             jnp.einsum("nhwc,nhwf->cf", _window(padded, (dy, dx), size, (1, 1)), g)

@@ -23,7 +23,12 @@ from akida_jax.export.sizes import check_size
 from akida_jax.model import Model
 from akida_jax.programs import LayerProgram, Programs
 from akida_jax.quant.architecture import Conv, Kernels
-from akida_jax.quant.operations import FEW_POSITIONS, gather_patches, pad_spatial
+from akida_jax.quant.operations import (
+    FEW_POSITIONS,
+    convolve_by_library,
+    gather_patches,
+    pad_spatial,
+)
 from akida_jax.quant.potentials import exact_potentials, pool_potentials
 from akida_jax.writing import check_target, replace_file
 
@@ -144,14 +149,7 @@ def _by_convolution(program: LayerProgram, x: Array, kernels: Kernels) -> Array:
     if spec.padding == "same":
         size, stride = (spec.kernel_size,) * 2, (spec.stride,) * 2
         x = pad_spatial(x, size, stride, spec.border)
-    total = jax.lax.conv_general_dilated(
-        x,
-        _to_float(kernels)["kernel"],
-        (spec.stride,) * 2,
-        "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=_HIGHEST,
-    )
+    total = convolve_by_library(x, _to_float(kernels)["kernel"], spec.stride)
     return pool_potentials(spec, total)
 
 

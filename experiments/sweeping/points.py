@@ -1,7 +1,6 @@
 """One point of a sweep: trained, or found again, then placed and measured."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,11 +125,9 @@ def _of_run(result: dict) -> dict[str, Any]:
 
 
 def _of_model(model: aj.Model) -> dict[str, Any]:
-    sizes = [(p.spec.n_weights(p.in_shape), p.spec.weight_bits) for p in model.programs]
     return {
-        "weights": sum(n for n, _ in sizes),
-        # Every layer's weights fill whole bytes.
-        "size_kb": sum(math.ceil(n * bits / 8) for n, bits in sizes) / 1000,
+        "weights": sum(p.spec.n_weights(p.in_shape) for p in model.programs),
+        "size_kb": sum(p.packed_bytes for p in model.programs) / 1000,
     }
 
 
