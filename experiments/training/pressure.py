@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -165,24 +166,16 @@ class NetworkPressure:
 def sample_shares(network: quant.Sequential, x: UInt8[np.ndarray, "n h w c"]) -> dict[str, float]:
     """Return the shares of zeros of a sample, counted exactly; see `mapping.output_sparsity`."""
     graph, state = nnx.split(network)
-    total: dict[str, list[int]] = {}
-    for start in range(0, len(x), _PIECE):
-        piece = x[start : start + _PIECE]
-        counts = _count(graph, state, piece)
-        for name, (events, values) in counts.items():
-            before = total.get(name, [0, 0])
-            total[name] = [before[0] + int(events), before[1] + values * len(piece)]
-    return {name: 1 - events / values for name, (events, values) in total.items()}
-
-
-def _count(graph: Any, state: Any, x: np.ndarray) -> dict[str, tuple[Array, int]]:
-    counts = _count_events(graph, state, x)
-    network = nnx.merge(graph, state)
-    names = [str(network.input.name), *(str(layer.spec.name) for layer in network.layers)]
+    pieces = (x[start : start + _PIECE] for start in range(0, len(x), _PIECE))
+    counts = [np.array(_count_events(graph, state, piece), np.int64) for piece in pieces]
+    names = [network.input.name, *(layer.spec.name for layer in network.layers)]
     shapes = [x.shape[1:], *(layer.spec.out_shape(layer.in_shape) for layer in network.layers)]
-    values = [int(np.prod(shape)) for shape in shapes]
+    values = [len(x) * math.prod(shape) for shape in shapes]
     # Behind an input convolution the layer has the input's name, and the last word.
-    return dict(zip(names, zip(counts, values, strict=True), strict=True))
+    return {
+        str(name): 1 - int(fired) / n
+        for name, fired, n in zip(names, np.sum(counts, 0), values, strict=True)
+    }
 
 
 @functools.partial(jax.jit, static_argnums=0)
