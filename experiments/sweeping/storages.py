@@ -104,8 +104,7 @@ def open_storage(url: str, study: str) -> Opened:
             storage = _open_database(url, {"connect_args": {"timeout": SQLITE_TIMEOUT_S}})
         return Opened(storage, lock)
     storage = _open_database(url, {"pool_pre_ping": True})
-    locks = {"postgresql": _postgresql_lock, "mysql": _mysql_lock}
-    return Opened(storage, lambda: locks[kind](storage.engine, study))
+    return Opened(storage, lambda: _server_lock(storage.engine, study))
 
 
 def _beside(path: Path) -> Lock:
@@ -136,23 +135,16 @@ def _number(study: str) -> int:
 
 
 @contextlib.contextmanager
-def _postgresql_lock(engine: sqlalchemy.Engine, study: str) -> Iterator[None]:
-    number = {"number": _number(study)}
+def _server_lock(engine: sqlalchemy.Engine, study: str) -> Iterator[None]:
+    """Hold a lock of the server; it ends with the connection."""
+    take, release, name = {
+        "postgresql": ("pg_advisory_lock(:name)", "pg_advisory_unlock(:name)", _number(study)),
+        # MySQL names a lock in at most 64 characters.
+        "mysql": ("GET_LOCK(:name, 1000000)", "RELEASE_LOCK(:name)", f"akida-jax-{_number(study)}"),
+    }[engine.dialect.name]
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:number)"), number)
+        connection.execute(sqlalchemy.text(f"SELECT {take}"), {"name": name})
         try:
             yield
         finally:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:number)"), number)
-
-
-@contextlib.contextmanager
-def _mysql_lock(engine: sqlalchemy.Engine, study: str) -> Iterator[None]:
-    # MySQL names a lock in at most 64 characters,.
-    name = {"name": f"akida-jax-{_number(study)}"}
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sqlalchemy.text("SELECT GET_LOCK(:name, 1000000)"), name)
-        try:
-            yield
-        finally:
-            connection.execute(sqlalchemy.text("SELECT RELEASE_LOCK(:name)"), name)
+            connection.execute(sqlalchemy.text(f"SELECT {release}"), {"name": name})
