@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
+import akida_jax as aj
 from akida_jax import command_line
+from tests.samples import small_model
 
 
 class Result(NamedTuple):
@@ -29,3 +31,12 @@ def command(capsys, monkeypatch):
         return Result(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def model(rng, tmp_path, monkeypatch):
+    """Save a model as m.akj, and enter its folder."""
+    monkeypatch.chdir(tmp_path)
+    made = small_model(rng)
+    aj.save(made, "m.akj")
+    return made

@@ -8,16 +8,6 @@ import numpy as np
 import pytest
 
 import akida_jax as aj
-from tests.samples import small_model
-
-
-@pytest.fixture
-def model(rng, tmp_path, monkeypatch):
-    """Save a model, and enter its folder."""
-    monkeypatch.chdir(tmp_path)
-    made = small_model(rng)
-    aj.save(made, "m.akj")
-    return made
 
 
 @pytest.fixture

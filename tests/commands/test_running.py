@@ -10,16 +10,7 @@ from PIL import Image
 import akida_jax as aj
 from akida_jax.commands import running
 from akida_jax.executors import NAMES
-from tests.samples import random_variables, small_model
-
-
-@pytest.fixture
-def model(rng, tmp_path, monkeypatch):
-    """Save a model, and enter its folder."""
-    monkeypatch.chdir(tmp_path)
-    made = small_model(rng)
-    aj.save(made, "m.akj")
-    return made
+from tests.samples import random_variables
 
 
 @pytest.fixture
