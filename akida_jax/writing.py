@@ -25,13 +25,13 @@ def check_target(path: str | os.PathLike) -> Path:
 
 @contextlib.contextmanager
 def replace_file(target: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing under a temporary name; rename it when all is written.
+    """Open a file for writing and reading under a temporary name; rename it when all is written.
 
     On any error the file that was there stays as it was.
     """
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(handle, "w+b") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -1,6 +1,5 @@
 """Timing side by side: variants take turns, so that a drifting machine favours none."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 
 from benchmarks.peers import packages_of
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -95,5 +94,5 @@ def write_result(name: str, rows: list[dict]) -> Path:
     path = RESULTS / f"{name}.json"
     ways = {way for row in rows for way in (*row.get("variants", ()), row.get("way", ""))}
     content = {"benchmark": name, **describe_machine(also=packages_of(ways)), "rows": rows}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
     return path

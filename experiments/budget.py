@@ -32,9 +32,10 @@ import akida_jax as aj
 from akida_jax import mapping, quant
 from experiments.budget_networks import NARROW, UNIFORM, Loaded, Point, build, load, points
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 from experiments.training import evaluation
+from experiments.training.options import STEP_RATE
 from experiments.training.pressure import Pressure, PressureState, sample_shares
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.runs import check_output, open_run, run_folder, without_places
@@ -43,8 +44,6 @@ from experiments.training.weights import load_weights, save_weights
 
 RESULTS = Path(__file__).parent / "results"
 DEVICE = mapping.AKD1500
-#: Learned steps move at so many times the weights' rate.
-STEP_RATE = 3.0
 
 _SHARE = (0.01, 1)
 _RANGES = {
@@ -281,7 +280,7 @@ def run(config: Config, console: Console) -> dict:
         if config.collect and not path.exists():
             continue
         if not path.exists():
-            write_text(path, json.dumps(_measure(bench, point, seed), indent=1) + "\n")
+            write_json(path, _measure(bench, point, seed))
         rows.append(json.loads(path.read_text()))
         row = rows[-1]
         console.print(
@@ -335,7 +334,7 @@ def main(arguments: list[str] | None = None) -> dict:
     _check_keep(config)
     result = run(config, console)
     path = result_path(config.data) if config.keep else config.folder / "result.json"
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return result
 

@@ -8,7 +8,6 @@ a few seconds. The law of the AKD1000 is that of the AKD1500 with its cycles sca
 frame rates that the paper gives.
 """
 
-import json
 import math
 import statistics
 from pathlib import Path
@@ -33,7 +32,7 @@ from akida_jax.mapping.calibration.measurements import (
 )
 from akida_jax.mapping.law import Law, Work
 from experiments.published_models import measured_models, zoo_model
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 
 LAWS = Path(mapping.__file__).parent / "calibration" / "laws.json"
@@ -224,8 +223,8 @@ def main() -> None:
         }
         for name, law in laws.items()
     }
-    write_text(LAWS, json.dumps(stored, indent=1) + "\n")
-    write_text(RESULT, json.dumps(result, indent=1) + "\n")
+    write_json(LAWS, stored)
+    write_json(RESULT, result)
     console = Console()
     for name, law in laws.items():
         console.print(f"{name}: {law.trust()}")

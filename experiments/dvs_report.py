@@ -20,7 +20,7 @@ from experiments import dvs_gesture, dvs_windows
 from experiments.presets import run_command
 from experiments.records import pictures
 from experiments.records.documents import fill
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "experiments" / "results" / "dvs_gesture.json"
@@ -137,7 +137,7 @@ def main(config: Config) -> None:
     console = Console()
     if not config.tables:
         result = collect(config, console)
-        write_text(RESULT, json.dumps(result, indent=1) + "\n")
+        write_json(RESULT, result)
         first = dataclasses.replace(dvs_gesture.PRESETS["default"][1], output=config.output)
         GALLERY.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(first.folder / "frames.png", GALLERY)

@@ -17,7 +17,6 @@ see 39,600 windows in the float epochs and 19,800 in the quantized, at 300 ms 27
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,7 @@ from akida_jax.zoo.dvs import FILTERS
 from experiments import dvs_gesture
 from experiments.presets import check_settings, read_settings, run_command
 from experiments.records import pictures
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -202,7 +201,7 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     result = collect(config, console)
     name = f"dvs_windows_{config.base.data}"
-    write_text(config.results / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_json(config.results / f"{name}.json", result)
     draw(result, config.pictures / f"{name}.png")
     report(result, console)
     places = f"JSON: {config.results}/{name}.json; picture: {config.pictures}/{name}.png"

@@ -33,7 +33,7 @@ from experiments.cost_calibration import (
 from experiments.hardware_pictures import draw
 from experiments.published_models import listed_model, measured_models, zoo_model
 from experiments.records.documents import fill
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.records.provenance import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -278,7 +278,7 @@ def main(config: Config) -> None:
         tables = {name: compute() for name, compute in TABLES.items()}
         result = {"experiment": "hardware_tables", **describe_machine(),
                   "tables": {**tables, **calibration_rows()}}  # fmt: skip
-        write_text(path, json.dumps(result, indent=1) + "\n")
+        write_json(path, result)
         draw(result, config.pictures)
     result = json.loads(path.read_text())
     made = {name: markdown(rows) for name, rows in result["tables"].items()}

@@ -37,7 +37,7 @@ from experiments.hardware_tables import paper_detection, paper_speeds, yolo
 from experiments.presets import run_command
 from experiments.published_models import listed_model
 from experiments.records.documents import fill
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.records.provenance import describe_machine
 from experiments.trained_results import Cell, Row, find_accuracy, none, score_rows, trained_rows
 
@@ -327,7 +327,7 @@ def main(config: Config) -> None:
     if not config.tables:
         result = {"experiment": "paper_tables", **describe_machine(),
                   "tables": compute(config.results)}  # fmt: skip
-        write_text(path, json.dumps(result, indent=1) + "\n")
+        write_json(path, result)
     tables = json.loads(path.read_text())["tables"]
     if path == RESULT:
         for document, made in documents(tables).items():

@@ -27,7 +27,7 @@ import akida_jax as aj
 from akida_jax import quant, zoo
 from experiments import train
 from experiments.presets import check_settings, read_settings, run_command
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 from experiments.train_data import TrainingData, load
 from experiments.training.runs import FLOAT_WEIGHTS, without_places
@@ -173,7 +173,7 @@ def run(config: Config, console: Console) -> dict:
         "run": {key: finished[key] for key in ("commit", "code", "accuracy", "n_test")},
         "rows": rows,
     }
-    write_text(config.results / "post_training.json", json.dumps(result, indent=1) + "\n")
+    write_json(config.results / "post_training.json", result)
     return result
 
 

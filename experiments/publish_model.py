@@ -33,7 +33,7 @@ from akida_jax.zoo.datasets.event_sets import find_place
 from akida_jax.zoo.pretrained_models import FORMS, LIMIT_BYTES, read_card
 from experiments import dvs_gesture, ecg, train_data
 from experiments.presets import run_command
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.training.recipes import Phase
 from experiments.training.runs import without_places
 
@@ -416,7 +416,7 @@ def model_costs_again(folder: Path) -> list[str]:
         path = folder / f"{name}.json"
         card = json.loads(path.read_text())
         card["cost"] = modelled_costs(aj.load(folder / f"{name}.akj"), card["sparsity"])
-        write_text(path, json.dumps(card, indent=1) + "\n")
+        write_json(path, card)
     return names
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from experiments.presets import run_command
 from experiments.records.documents import fill, make_table
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.records.pictures import save_figure
 from experiments.sweeping.outputs import MEASURED, front_table, measured_cells, publish
 from experiments.sweeping.pictures import draw_front
@@ -61,7 +61,7 @@ def keep(folder: Path) -> None:
     if odd:
         raise ValueError(f"{folder}: made by code that no commit holds, {', '.join(odd)}")
     kept = publish(result)
-    write_text(result_path(result["name"]), json.dumps(kept, indent=1) + "\n")
+    write_json(result_path(result["name"]), kept)
     save_figure(draw_front(kept), PICTURES / f"sweep_{result['name']}.png")
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from experiments import train
 from experiments.presets import run_command
 from experiments.records.documents import fill
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.training.runs import without_places
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,7 +152,7 @@ def main(config: Config) -> None:
     if not config.tables:
         for preset in config.presets:
             result = collect(preset, config, console)
-            write_text(result_path(preset), json.dumps(result, indent=1) + "\n")
+            write_json(result_path(preset), result)
     write_text(DOCUMENT, fill(DOCUMENT.read_text(), tables()))
     console.print(tables()["trained"])
 

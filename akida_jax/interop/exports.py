@@ -15,7 +15,6 @@ is stretched, s and T with it, exactly where the top level is a multiple of its 
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from akida_jax.model import Model
 from akida_jax.programs import LayerProgram
 from akida_jax.quant.networks import Sequential
 from akida_jax.quant.weights import weight_limit
-from akida_jax.writing import check_target
+from akida_jax.writing import check_target, replace_file
 
 _KERAS_VERSION = "2.15.0"
 _BUFFER_BITS = {"conv": 28, "dense": 28, "input_conv": 28, "separable": 32}
@@ -276,16 +275,8 @@ def _write(target: Path, model: Model, entries: list[Entry]) -> None:
     config = {"name": "model", "trainable": True, "layers": layers,
               "input_layers": [["input", 0, 0]],
               "output_layers": [[layers[-1]["name"], 0, 0]]}  # fmt: skip
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            _fill(file, {"class_name": "Functional", "config": config}, entries)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replace_file(target) as stream, h5py.File(stream, "w") as file:
+        _fill(file, {"class_name": "Functional", "config": config}, entries)
 
 
 def _fill(file: h5py.File, config: dict[str, Any], entries: list[Entry]) -> None:

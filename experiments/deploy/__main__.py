@@ -9,7 +9,6 @@ on a microcontroller: none was at hand, and an emulator's time says nothing.
 """
 
 import dataclasses
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ from akida_jax import zoo
 from akida_jax.zoo import datasets
 from experiments.deploy import builds, tables
 from experiments.presets import COUNT, check_settings, read_settings, run_command
-from experiments.records.files import write_text
+from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 
 MODEL = "akida_tiny_synthetic"
@@ -193,7 +192,7 @@ def main(config: Config) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = measure_all(config, Path(folder), console)
     path = config.results / tables.RESULTS.name
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_json(path, result)
     console.print(str(path))
     if path == tables.RESULTS:
         tables.main()

@@ -1,6 +1,9 @@
-"""Text files that appear whole or not at all."""
+"""Text and JSON files that appear whole or not at all."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from akida_jax.writing import replace_file
 
@@ -10,3 +13,8 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as stream:
         stream.write(text.encode())
+
+
+def write_json(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write contents as JSON, in the form of every committed result."""
+    write_text(path, json.dumps(contents, indent=1) + "\n")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.records.documents import make_table
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.records.pictures import save_figure
 from experiments.records.provenance import describe_machine
 from experiments.sweeping.claims import SharedStudy
@@ -19,7 +19,7 @@ from experiments.sweeping.fronts import choose_knee, pareto_front
 from experiments.sweeping.page import make_page
 from experiments.sweeping.pictures import draw_front
 from experiments.sweeping.space import Axis
-from experiments.sweeping.tables import make_rows, write_json, write_tables
+from experiments.sweeping.tables import make_rows, write_tables
 from experiments.training.runs import without_places
 
 #: Headings of what a complete trial reached.
@@ -38,7 +38,7 @@ def write_all(config: Any, study: SharedStudy, axes: Sequence[Axis]) -> dict[str
         rows = make_rows(study.trials(), axes)
         write_tables(rows, config.folder)
         result = collect(config, rows)
-        write_json(result, config.folder / "trials.json")
+        write_json(config.folder / "trials.json", result)
         if result["front"]:
             save_figure(draw_front(result), config.folder / "front.png")
         write_text(config.folder / "report.html", make_page(result))

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial, TrialState
 
+from akida_jax.writing import replace_file
 from experiments.records.files import write_text
 from experiments.sweeping.space import Axis
 
@@ -85,10 +84,8 @@ def write_tables(rows: Sequence[Mapping[str, Any]], folder: Path, stem: str = "t
     writer.writerows(rows)
     write_text(folder / f"{stem}.csv", text.getvalue())
     arrays = {name: pa.array([row[name] for row in rows], _type(name, rows)) for name in names}
-    path = folder / f"{stem}.parquet"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.table(arrays), temporary)
-    os.replace(temporary, path)
+    with replace_file(folder / f"{stem}.parquet") as stream:
+        pq.write_table(pa.table(arrays), stream)
 
 
 def _type(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.DataType:
@@ -102,8 +99,3 @@ def _type(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.DataType:
     if all(isinstance(value, int) for value in values):
         return pa.int64()
     return pa.float64() if all(isinstance(v, int | float) for v in values) else pa.string()
-
-
-def write_json(contents: Mapping[str, Any], path: Path) -> None:
-    """Write contents as JSON."""
-    write_text(path, json.dumps(contents, indent=1) + "\n")

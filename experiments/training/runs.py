@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import akida_jax as aj
 from akida_jax import quant
 from experiments import hosts
-from experiments.records.files import write_text
+from experiments.records.files import write_json, write_text
 from experiments.records.provenance import describe_code, describe_machine
 from experiments.training import origin, trainer
 from experiments.training.checkpoints import Checkpoints
@@ -239,7 +239,7 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
 
     runs = sorted([*(run for run in runs if place(run) != place(kept)), kept], key=place)
     contents = {"experiment": result["experiment"], "runs": runs}
-    write_text(path, json.dumps(contents, indent=1) + "\n")
+    write_json(path, contents)
 
 
 def check_keep(config: Any, presets: Mapping[str, Any]) -> None:
