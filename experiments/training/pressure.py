@@ -25,11 +25,11 @@ class PressureState(NamedTuple):
     """What a step reads and rewrites; a pytree of arrays.
 
     Attributes:
-      weights: one for each activity.
+      weights: one for each activity; a tuple, since checkpoints take no empty array.
       multiplier: of the budget; None without one.
     """
 
-    weights: Float[Array, " activities"]
+    weights: tuple[Float[Array, ""], ...]
     multiplier: mapping.Multiplier | None
 
 
@@ -110,7 +110,7 @@ class NetworkPressure:
         multiplier = None
         if budget is not None:
             multiplier = mapping.start_multiplier((1 - settings.margin) * budget.limit)
-        return PressureState(jnp.array(settings.weights, jnp.float32), multiplier)
+        return PressureState(tuple(jnp.float32(w) for w in settings.weights), multiplier)
 
     def term(
         self,
@@ -135,9 +135,9 @@ class NetworkPressure:
                  if layer.spec.activation]  # fmt: skip
         baselines = {"l1": quant.mean_level, "hoyer": quant.hoyer_square}
         total, settings = jnp.float32(0), self.settings
-        for index, activity in enumerate(settings.activities):
+        for weight, activity in zip(state.weights, settings.activities, strict=True):
             term = baselines[activity](fired) if activity in baselines else figures[activity]
-            total = total + state.weights[index] * term
+            total = total + weight * term
         multiplier = state.multiplier
         if multiplier is not None and settings.budget is not None:
             cost = figures[settings.budget.quantity]

@@ -67,9 +67,10 @@ def bench():
 def train_under(bench, *, limit=np.inf, **weights):
     """Train a fresh network; return the metrics of every epoch."""
     bench.begin(make_twin(), 2)
-    strengths = [weights.get(name, 0.0) for name in bench.pressure.settings.activities]
+    strengths = tuple(jnp.float32(weights.get(name, 0.0))
+                      for name in bench.pressure.settings.activities)  # fmt: skip
     multiplier = mapping.start_multiplier(limit)
-    state = bench.state.pressure._replace(weights=jnp.array(strengths), multiplier=multiplier)
+    state = bench.state.pressure._replace(weights=strengths, multiplier=multiplier)
     bench.restore(bench.state._replace(pressure=state))
     return run_epochs(bench)
 
