@@ -1,22 +1,25 @@
 """When events are quicker than the whole map: layers at generated and at real sparsity.
 
-    python -m benchmarks.density
+    python -m benchmarks.density [--path avx512_vnni]
 
 One convolution with a small one behind, 4-bit inputs of which a given share is not zero, at random
 places or in whole pixels as behind an event camera, or event frames of `benchmarks.networks`.
 "native" chooses by the share of its path as `Model.forward` does; "native, rows" and
 "native, events" are held to one way. The kernel counts words of four channels of which one is not
 zero; ``break_even`` is the share of them up to which events were quicker, by a straight line
-between two densities. "dense" and "event" are XLA's, on all cores.
+between two densities. "dense" and "event" are XLA's, on all cores. The kernel's path is by
+default the quickest whose rows do not go through tiles, which need no events.
 All must give the same integers. Writes results/density.json.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
 
 import jax
 import numpy as np
+import tyro
 from flax import nnx
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +28,7 @@ import akida_jax as aj
 from akida_jax import quant
 from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
-from akida_jax.executors.native import NativeNetwork
+from akida_jax.executors.native import NativeNetwork, available_paths
 from akida_jax.executors.native.plan import EVENT_PERCENT
 from akida_jax.quant.architecture import Pool
 from benchmarks.networks import CASES, compile_executor
@@ -40,6 +43,18 @@ LAYERS: dict[str, tuple[tuple[int, int, int], int, Pool | None]] = {
     "16x16x64 to 128": ((16, 16, 64), 128, None),
 }
 WAYS = ("native, rows", "native, events")
+TILED = ("amx",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+      path: of the native kernel; None for the quickest without tiles.
+    """
+
+    path: str | None = None
 
 
 def make_layer(
@@ -65,12 +80,19 @@ def generate(shape: tuple[int, int, int], density: float, *, pixels: bool) -> np
     return np.where(active, levels, 0).astype(np.uint8)
 
 
-def measure(model: aj.Model, x: np.ndarray) -> dict:
-    """Return times of all ways on one input."""
+def choose_path(path: str | None) -> str | None:
+    """Return the path to measure; None where the native executor is not to be had."""
+    if path is None and choose_executor("native") == "native":
+        return next(name for name in available_paths() if name not in TILED)
+    return path
+
+
+def measure(model: aj.Model, x: np.ndarray, path: str | None) -> dict:
+    """Return times of all ways on one input; of XLA's alone without a path of the kernel."""
     calls: dict[str, Callable[[], jax.Array | np.ndarray]] = {}
-    if choose_executor("native") == "native":
+    if path is not None:
         for name, percent in (("native", EVENT_PERCENT), (WAYS[0], 0), (WAYS[1], 100)):
-            network = NativeNetwork(model.programs, event_percent=percent)
+            network = NativeNetwork(model.programs, path=path, event_percent=percent)
             calls[name] = functools.partial(network, x)
     for name in ("dense", "event"):
         run = compile_executor(jit_on_all_cores, name)
@@ -107,9 +129,10 @@ def break_even(rows: list[dict], ways: tuple[str, str], by: str) -> float | None
     return 1.0 if before else None
 
 
-def main() -> None:
+def main(options: Options) -> None:
     """Measure, print and write."""
     rows = []
+    path = choose_path(options.path)
     for name, (shape, filters, pool) in LAYERS.items():
         for kind in ("values", "pixels"):
             swept = []
@@ -118,14 +141,15 @@ def main() -> None:
                 model = make_layer(shape, filters, pool, x)
                 swept.append({"layer": name, "input": kind, "batch": BATCH, "density": density,
                               "words": round(word_share(x), 4),
-                              "variants": measure(model, x)})  # fmt: skip
+                              "path": path, "variants": measure(model, x, path)})  # fmt: skip
             rows += swept
             _show(swept)
     shape, filters, pool = LAYERS["first layer of Akida Small"]
     x = CASES["akida_small"]().x[:BATCH]
     rows.append({"layer": "first layer of Akida Small", "input": "event frames", "batch": BATCH,
                  "density": round(float((x != 0).mean()), 4), "words": round(word_share(x), 4),
-                 "variants": measure(make_layer(shape, filters, pool, x), x)})  # fmt: skip
+                 "path": path,
+                 "variants": measure(make_layer(shape, filters, pool, x), x, path)})  # fmt: skip
     _show(rows[-1:])
     print(write_result("density", rows))
 
@@ -146,4 +170,4 @@ def _show(rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options))

@@ -125,7 +125,9 @@ def test_a_generated_input_has_its_density(pixels):
 def test_every_way_through_a_layer_is_timed(monkeypatch):
     monkeypatch.setattr(density, "measure_in_turns", lambda calls, **given: list(calls))
     x = density.generate((6, 6, 3), 0.3, pixels=True)
-    ways = density.measure(density.make_layer((6, 6, 3), 4, "max", x), x)
+    path = density.choose_path(None)
+    assert path != "amx"
+    ways = density.measure(density.make_layer((6, 6, 3), 4, "max", x), x, path)
     native = ["native", *density.WAYS] if choose_executor("native") == "native" else []
     assert ways == [*native, "dense", "event"]
 
