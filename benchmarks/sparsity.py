@@ -68,7 +68,8 @@ def generate(model: aj.Model, n: int, sparsity: float) -> np.ndarray:
 def with_sparsity(model: aj.Model, x: np.ndarray, sparsity: float) -> aj.Model:
     """Return the model with thresholds that leave a share of each layer's activations zero on x.
 
-    Steps spread the others over all levels.
+    Steps spread the others over all levels. A threshold beyond its register is cut to it: fewer
+    activations of that filter are zero then.
     """
     levels = jnp.asarray(x, jnp.float32)
     for i, program in enumerate(model.programs):
@@ -78,6 +79,8 @@ def with_sparsity(model: aj.Model, x: np.ndarray, sparsity: float) -> aj.Model:
         flat = np.asarray(potentials).reshape(-1, potentials.shape[-1])
         # What is at most the threshold is zero: the least that leaves the share.
         threshold = np.quantile(flat, sparsity, axis=0, method="inverted_cdf")
+        most = model.registers.threshold_limit(is_input=i == 0) - 1
+        threshold = np.clip(threshold, -most, most)
         step = (flat.max(0) - threshold) / 2**4
         model = model.with_variables({
             str(program.spec.name): {

@@ -45,7 +45,8 @@ def _commit() -> str | None:
 
     Results and documents, which experiments write themselves, may differ.
     """
-    written = [f":(exclude){path}" for path in ("experiments/results", "docs", "README.md")]
+    results = ("experiments/results", "benchmarks/results", "docs", "README.md")
+    written = [f":(exclude){path}" for path in results]
     commit = _git("rev-parse", "--short=12", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
     modules = _git("ls-files", "--others", "--exclude-standard", "--", "*.py")
