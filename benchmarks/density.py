@@ -4,11 +4,12 @@
 
 One convolution with a small one behind, 4-bit inputs of which a given share is not zero, at random
 places or in whole pixels as behind an event camera, or event frames of `benchmarks.networks`.
-"native" chooses by the share of its path as `Model.forward` does; "native, rows" and
-"native, events" are held to one way. The kernel counts words of four channels of which one is not
-zero; ``break_even`` is the share of them up to which events were quicker, by a straight line
-between two densities. "dense" and "event" are XLA's, on all cores. The kernel's path is by
-default the quickest whose rows do not go through tiles, which need no events.
+"native" is what `Model.forward` does, on the quickest path. The others stay on one path, by default
+the quickest whose rows do not go through tiles, which need no events: "native, chosen" goes by the
+share of active words, "native, rows" and "native, events" are held to one way. The kernel counts
+words of four channels of which one is not zero; ``break_even`` is the share of them up to which
+events were quicker, by a straight line between two densities. "dense" and "event" are XLA's, on
+all cores.
 All must give the same integers. Writes results/density.json.
 """
 
@@ -29,7 +30,6 @@ from akida_jax import quant
 from akida_jax.executors import choose_executor
 from akida_jax.executors.batches import jit_on_all_cores
 from akida_jax.executors.native import NativeNetwork, available_paths
-from akida_jax.executors.native.plan import EVENT_PERCENT
 from akida_jax.quant.architecture import Pool
 from benchmarks.networks import CASES, compile_executor
 from benchmarks.timing import check_integers, measure_in_turns, write_result
@@ -51,7 +51,8 @@ class Options:
     """What is measured.
 
     Attributes:
-      path: of the native kernel; None for the quickest without tiles.
+      path: on which the ways of the native kernel are compared; None for the quickest without
+        tiles.
     """
 
     path: str | None = None
@@ -91,7 +92,8 @@ def measure(model: aj.Model, x: np.ndarray, path: str | None) -> dict:
     """Return times of all ways on one input; of XLA's alone without a path of the kernel."""
     calls: dict[str, Callable[[], jax.Array | np.ndarray]] = {}
     if path is not None:
-        for name, percent in (("native", EVENT_PERCENT), (WAYS[0], 0), (WAYS[1], 100)):
+        calls["native"] = functools.partial(NativeNetwork(model.programs), x)
+        for name, percent in (("native, chosen", None), (WAYS[0], 0), (WAYS[1], 100)):
             network = NativeNetwork(model.programs, path=path, event_percent=percent)
             calls[name] = functools.partial(network, x)
     for name in ("dense", "event"):

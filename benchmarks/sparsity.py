@@ -99,18 +99,32 @@ def measure(model: aj.Model, x: np.ndarray, options: Options) -> dict:
         name: functools.partial(model.forward, x, name) for name in names
     }
     check_integers({name: call() for name, call in calls.items()}, calls["dense"]())
-    if options.peers and is_installed("onnx_runtime"):
-        from benchmarks.peers import onnx_runtime
-        from benchmarks.peers.steps import make_peer
-
-        threads = os.cpu_count() or 1
-        calls[AGAINST] = onnx_runtime.make_call(
-            make_peer(model, x), x, quantized=True, threads=threads
-        )
+    if options.peers and is_installed("onnx_runtime") and (peer := _peer(model, x)) is not None:
+        calls[AGAINST] = peer
     compile_s = {name: seconds(call)[0] for name, call in calls.items()}
     return measure_in_turns(
         calls, compile_s=compile_s, rounds=options.rounds, rest_s=0.005, turn_s=0.03
     )
+
+
+def _peer(model: aj.Model, x: np.ndarray) -> Callable[[], np.ndarray] | None:
+    """Return a call of ONNX Runtime, or None, with a word, where it refuses the network.
+
+    It does if scales before and behind an average lie too far apart.
+    """
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    from benchmarks.peers import onnx_runtime
+    from benchmarks.peers.steps import make_peer
+
+    threads = os.cpu_count() or 1
+    call = onnx_runtime.make_call(make_peer(model, x), x, quantized=True, threads=threads)
+    try:
+        call()
+    except RuntimeException as refusal:
+        print(f"{AGAINST} does not run this network: {refusal}")
+        return None
+    return call
 
 
 def main(options: Options) -> None:

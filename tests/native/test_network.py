@@ -10,6 +10,7 @@ from akida_jax import zoo
 from akida_jax.executors import dense_potentials, run_layers
 from akida_jax.executors.native import PATHS, NativeNetwork, available_paths, native_fault
 from akida_jax.executors.native.network import pieces
+from akida_jax.executors.native.plan import make_plan, measured_percent
 from tests.native.samples import close, dense, levels, wide_layers
 from tests.samples import expect, random_inputs, random_variables, small_model
 
@@ -68,9 +69,20 @@ def test_networks_of_the_zoo_equal_the_dense_executor(model_name, path, rng):
 def test_events_and_dense_rows_give_the_same(event_percent, path, rng):
     for name, layers in WIDE.items():
         model = close(layers, name)
-        x = levels(rng, model, 2, density=0.4)
         network = NativeNetwork(model.programs, path=path, event_percent=event_percent)
-        np.testing.assert_array_equal(np.asarray(network(x)), dense(model, x))
+        for density in (0.02, 0.4):
+            x = levels(rng, model, 2, density=density)
+            np.testing.assert_array_equal(np.asarray(network(x)), dense(model, x))
+
+
+def test_the_share_by_which_a_layer_chooses_rises_with_its_filters(rng):
+    shares = [measured_percent(n) for n in (1, 10, 32, 64, 100, 128, 1024)]
+    assert shares == [0, 1, 5, 10, 15, 20, 20]
+    programs = small_model(rng).programs
+    chosen, held = (make_plan(programs, event_percent=n).layers for n in (None, 77))
+    filters = [program.spec.map_shape(program.in_shape)[2] for program in programs]
+    differ = [pair for pair in zip(chosen, held, strict=True) if pair[0] != pair[1]]
+    assert differ == [(measured_percent(n), 77) for n in filters]
 
 
 @pytest.mark.parametrize("active", [0, 1])

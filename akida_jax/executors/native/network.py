@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int32, UInt8
 
 from akida_jax.executors.native.library import TARGET, load_library, path_number
-from akida_jax.executors.native.plan import EVENT_PERCENT, make_plan
+from akida_jax.executors.native.plan import make_plan
 from akida_jax.programs import Programs
 from akida_jax.quant.architecture import Shape
 
@@ -38,7 +38,7 @@ class NativeNetwork:
         programs: Programs,
         *,
         path: str | None = None,
-        event_percent: int = EVENT_PERCENT,
+        event_percent: int | None = None,
     ):
         load_library()
         number = path_number(path)

@@ -28,9 +28,11 @@ matters, up to 17, float32 is off by less: 2**-20 by the rounded factor, 2**-21 
 2**-20 by the sum and 2**-25 by the rounded constant, together below 2**-18.6."""
 EVENT_PERCENT = 20
 """Where at most this share of the words (four channels of a pixel) that a few rows of a convolution
-read is not zero, those rows go through their events one by one. `python -m benchmarks.density`
-measures where the two ways meet. Where the processor's tiles multiply, events never win and rows go
-by them only if all may (100)."""
+read is not zero, those rows go through their events one by one; of `EVENT_FILTERS` filters or more,
+of fewer in proportion, since what an event costs beside its products is shared by them. `python -m
+benchmarks.density` measures where the two ways meet. Where the processor's tiles multiply, events
+never win and rows go by them only if all may (100)."""
+EVENT_FILTERS = 128
 _POOLS = {None: 0, "max": 1, "global_average": 2}
 
 
@@ -46,12 +48,13 @@ class Plan(NamedTuple):
     constants: UInt8[np.ndarray, " bytes"]
 
 
-def make_plan(programs: Programs, *, event_percent: int = EVENT_PERCENT) -> Plan:
+def make_plan(programs: Programs, *, event_percent: int | None = None) -> Plan:
     """Return the plan of a network whose last layer gives its potentials.
 
     Args:
       programs: of all layers.
-      event_percent: up to which share rows go by events, 0 to 100.
+      event_percent: up to which share rows go by events, 0 to 100; None for the share that
+        was measured for each layer's filters (`EVENT_PERCENT`).
 
     Raises:
       OSError: on a machine whose highest byte comes first.
@@ -88,10 +91,16 @@ class _Constants:
         return np.concatenate(self._parts)
 
 
-def _geometry(program: LayerProgram, event_percent: int, *, fires: bool) -> list[int]:
+def measured_percent(filters: int) -> int:
+    """Return up to which share of words rows go by events."""
+    return EVENT_PERCENT * min(filters, EVENT_FILTERS) // EVENT_FILTERS
+
+
+def _geometry(program: LayerProgram, event_percent: int | None, *, fires: bool) -> list[int]:
     spec = program.spec
     rows, columns, channels = program.in_shape
     map_rows, map_columns, filters = spec.map_shape(program.in_shape)
+    percent = measured_percent(filters) if event_percent is None else event_percent
     out_rows, out_columns, _ = spec.out_shape(program.in_shape)
     if isinstance(spec, Conv):
         size, stride, same = (spec.kernel_size,) * 2, spec.stride, spec.padding == "same"
@@ -115,7 +124,7 @@ def _geometry(program: LayerProgram, event_percent: int, *, fires: bool) -> list
     return [
         int(spec.kind == "separable"), rows, columns, channels, *size, stride,
         low[0], low[1], high[0], high[1],
-        border, event_percent, int(small), map_rows, map_columns, filters,
+        border, percent, int(small), map_rows, map_columns, filters,
         pool, *window, *steps, out_rows, out_columns,
         activation_limit(spec.act_bits) if fires else 0,
     ]  # fmt: skip
