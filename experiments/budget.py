@@ -184,9 +184,10 @@ class Bench:
             budget=mapping.Budget(quantity="energy", limit=1e6),
         )  # fmt: skip
         recipe = functools.partial(Recipe, pressure=pressure, step_rate=steps)
-        weights = [point.setting * (point.method == name) for name in ("l1", "hoyer")]
+        weights = tuple(jnp.float32(point.setting * (point.method == name))
+                        for name in ("l1", "hoyer"))  # fmt: skip
         multiplier = mapping.start_multiplier((1 - pressure.margin) * limit)
-        state = PressureState(jnp.array(weights, jnp.float32), multiplier)
+        state = PressureState(weights, multiplier)
         width = point.setting if point.method == "none" else 1.0
         phase = self._phase("quantized", self.config.tuned_epochs, self.config.quantized_rates)
         return self._train(("pressed", width, steps), twin, phase, recipe, seed, state)
