@@ -24,7 +24,7 @@ def main(
 
     Args:
       readers: which readers.
-      count: files, shared evenly among the readers.
+      count: files, shared among the readers; those that start processes get fewer.
       seed: of all changes.
       case: read this file alone, and say what comes of it.
       processes: that work side by side.

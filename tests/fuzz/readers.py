@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from flax import nnx
 
 import akida_jax as aj
 from akida_jax import learning
@@ -22,7 +24,9 @@ from akida_jax.events import EventFileError, read_aedat31, read_bin, read_gestur
 from tests.fuzz import plain_events
 from tests.fuzz.archive_edits import ARCHIVES
 from tests.fuzz.event_edits import LABELS, PACKETS, RECORDS
+from tests.fuzz.keras_edits import KERAS
 from tests.fuzz.mutations import BYTES
+from tests.interop.keras_writer import write_keras
 from tests.samples import random_variables, small_model
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -45,6 +49,7 @@ class Reader:
       check: of the content, what was read of it, or None if it was refused, the sources, and
         whether the bytes were changed blindly; raises `Wrong`. Returns "refused", "same" if it
         says what a source says, or "other".
+      share: of as many files as other readers get, for a slow one.
     """
 
     suffix: str
@@ -53,6 +58,7 @@ class Reader:
     refusals: tuple[type[Exception], ...]
     edits: Mapping[str, Callable]
     check: Callable[[bytes, Any, list[bytes], bool], str]
+    share: float = 1.0
 
     @functools.cached_property
     def changes(self) -> dict[str, Callable]:
@@ -127,6 +133,73 @@ def check_labels(content, found, sources, blind):
     if not 1 <= len(found) < n_lines:
         raise Wrong(f"{len(found)} trials of {n_lines} lines")
     return "other"
+
+
+def _said(imported):
+    """Return what an imported model computes: architecture and variables."""
+    if imported.model is not None:
+        return _members(_written(imported.model))
+    leaves = jax.tree.leaves(nnx.state(imported.network))
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise Wrong("a network with values that are not finite")
+    settings = [layer.spec for layer in imported.network.layers]
+    scaling = imported.input_scale, imported.input_shift
+    return repr((settings, scaling)), [(a.shape, a.tobytes()) for a in arrays]
+
+
+@functools.cache
+def _said_by(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "source.h5"
+        path.write_bytes(content)
+        return _said(aj.interop.from_keras(path))
+
+
+def check_keras(content, found, sources, blind):
+    """What is read must be whole: finite, and for integers within every limit of a saved model.
+
+    HDF5 holds no digest, so blind changes of weights are read.
+    """
+    if found is None:
+        return "refused"
+    says = _said(found)
+    if found.model is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            aj.save(found.model, Path(folder) / "m.akj")
+            again = _members(_written(aj.load(Path(folder) / "m.akj")))
+        if again != says:
+            raise Wrong("what was read is not what is written of it")
+    return "same" if says in map(_said_by, sources) else "other"
+
+
+def _keras_files():
+    rng = np.random.default_rng(8)
+    layers = [
+        ("Rescaling", {"scale": 1 / 255}, {}),
+        ("Conv2D", {"padding": "same", "use_bias": False},
+         {"kernel": rng.normal(size=(3, 3, 1, 4))}),
+        ("BatchNormalization", {}, {
+            "gamma": rng.uniform(0.5, 2, 4), "beta": rng.normal(size=4),
+            "moving_mean": rng.normal(size=4), "moving_variance": rng.uniform(0.5, 2, 4)}),
+        ("ReLU", {"max_value": 6.0}, {}),
+        ("SeparableConv2D", {"padding": "same"}, {
+            "depthwise_kernel": rng.normal(size=(3, 3, 4, 1)),
+            "pointwise_kernel": rng.normal(size=(1, 1, 4, 3)), "bias": rng.normal(size=3)}),
+        ("ReLU", {}, {}),
+        ("GlobalAveragePooling2D", {}, {}),
+        ("Dense", {"activation": "softmax"}, {"kernel": rng.normal(size=(3, 2)),
+                                              "bias": rng.normal(size=2)}),
+    ]  # fmt: skip
+    sources = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.h5"
+        for version, functional in ((2, False), (3, True)):
+            write_keras(path, layers, (6, 6, 1), version=version, functional=functional)
+            sources.append(path.read_bytes())
+        aj.interop.to_keras(small_model(rng), path)
+        sources.append(path.read_bytes())
+    return sources
 
 
 def _models():
@@ -212,5 +285,9 @@ READERS = {
     "bin sorted": _events(*_BIN, None, sort=True),
     "aedat": _events(*_AEDAT, (128, 128)),
     "aedat sorted": _events(*_AEDAT, None, sort=True),
+    # Each file is read by a process of its own.
+    "h5": Reader(".h5", _keras_files, aj.interop.from_keras,
+                 (aj.interop.KerasFileError, aj.interop.KerasModelError), KERAS, check_keras,
+                 share=0.02),
     "labels": Reader(".csv", _labels, read_gesture_labels, (ValueError,), LABELS, check_labels),
 }  # fmt: skip

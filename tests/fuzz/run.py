@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -151,15 +152,17 @@ def run(readers: Sequence[str], count: int, seed: int, processes: int = 2) -> Ru
 
     Args:
       readers: names of `READERS`.
-      count: of files, shared evenly; rounded up to as many for each reader.
+      count: of files, shared among the readers by `Reader.share`; each part is rounded up.
       seed: of everything that is drawn.
       processes: that work side by side.
     """
-    each = -(-count // len(readers))
+    whole = sum(READERS[reader].share for reader in readers)
+    counts = {name: math.ceil(count * READERS[name].share / whole - 1e-9) for name in readers}
     waiting: collections.deque[Chunk] = collections.deque(
-        (reader, start, min(start + _CHUNK, each))
-        for start in range(0, each, _CHUNK)
+        (reader, start, min(start + _CHUNK, counts[reader]))
+        for start in range(0, max(counts.values()), _CHUNK)
         for reader in readers
+        if start < counts[reader]
     )
     folder, begun = Path(tempfile.mkdtemp(prefix="fuzz_")), time.monotonic()
     outcomes: dict[tuple[str, int], Outcome] = {}

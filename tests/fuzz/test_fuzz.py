@@ -26,11 +26,12 @@ def test_sound_files_are_read(reader, tmp_path):
 def test_changed_files_are_refused_or_read_for_what_they_say():
     done = run.run(list(READERS), 3500, seed=1, processes=1)
     assert done.faults() == []
-    assert len(done.outcomes) == 3500
+    assert 3500 <= len(done.outcomes) < 3500 + len(READERS)
     done.folder.rmdir()
     for reader, counts in done.counts().items():
-        assert counts["results"]["refused"] > 50, reader
-        assert len(counts["changes"]) == len(READERS[reader].changes), reader
+        share = READERS[reader].share
+        assert counts["results"]["refused"] > 50 * share, reader
+        assert share < 1 or len(counts["changes"]) == len(READERS[reader].changes), reader
 
 
 @pytest.mark.parametrize("reader", READERS)
