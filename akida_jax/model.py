@@ -221,19 +221,51 @@ class Model:
           ValueError: if there are no inputs, not one label for each, or a label that is no
             class.
         """
-        labels = np.asarray(labels)
-        if labels.shape != (len(x),) or not len(x):
-            raise ValueError(
-                f"evaluate needs one label for each of {len(x)} inputs, got {labels.shape}"
-            )
-        classes = self.output_shape[2] // self._neurons_per_class
-        if labels.dtype.kind not in "iu":
-            raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.dtype}")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise ValueError(
-                f"labels must lie in 0..{classes - 1}, got {labels.min()} to {labels.max()}"
-            )
+        labels = self._check_labels(labels, len(x))
         return float((self.predict_classes(x, executor) == labels).mean())
+
+    def confusion(
+        self, x: Inputs, labels: ArrayLike, executor: str = "auto"
+    ) -> Int64[np.ndarray, "classes classes"]:
+        """Return how often each class (row) was taken for each (column).
+
+        Args:
+          x: inputs, as for `forward`.
+          labels: integers in ``[0, classes - 1]``, one for each input.
+          executor: as for `forward`.
+
+        Raises:
+          ValueError: as `evaluate`.
+        """
+        labels = self._check_labels(labels, len(x))
+        classes = self.output_shape[2] // self._neurons_per_class
+        counts = np.zeros((classes, classes), np.int64)
+        np.add.at(counts, (labels, self.predict_classes(x, executor)), 1)
+        return counts
+
+    def outputs(self, x: Inputs, executor: str = "auto") -> dict[str, np.ndarray]:
+        """Return the integers that every layer puts out, by name, in layer order.
+
+        All of them are held at once; give few inputs of a large model at a time.
+
+        Args:
+          x: inputs, as for `forward`.
+          executor: as for `activity`.
+
+        Returns:
+          Per layer (n, h, w, c): uint8 levels; int32 potentials of a layer without activation.
+
+        Raises:
+          ValueError: as `forward`.
+        """
+        parts = []
+        for piece, count in self._pieces(x):
+            values = _run_and_keep(self.programs, piece, _layerwise(executor))
+            parts.append([np.asarray(one)[:count] for one in values])
+        return {
+            str(spec.name): np.concatenate(one).astype(np.uint8 if spec.activation else np.int32)
+            for (spec, _, _), one in zip(self._computing(), zip(*parts, strict=True), strict=True)
+        }
 
     def activity(self, x: Inputs, executor: str = "auto") -> Activity:
         """Count events and synaptic operations of every layer, exactly.
@@ -241,8 +273,7 @@ class Model:
         The native executor does not show what happens between layers; the dense one counts in
         its place.
         """
-        check_name(executor)
-        potentials = EXECUTORS["event" if executor == "event" else "dense"]
+        potentials = _layerwise(executor)
         events: list[int] = []
         operations = [0] * len(self.programs)
         for piece, count in self._pieces(x):
@@ -317,6 +348,19 @@ class Model:
         if faults:
             raise ModelError(faults)
         return checked
+
+    def _check_labels(self, labels: ArrayLike, n: int) -> np.ndarray:
+        labels = np.asarray(labels)
+        if labels.shape != (n,) or not n:
+            raise ValueError(f"need one label for each of {n} inputs, got {labels.shape}")
+        classes = self.output_shape[2] // self._neurons_per_class
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.dtype}")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(
+                f"labels must lie in 0..{classes - 1}, got {labels.min()} to {labels.max()}"
+            )
+        return labels
 
     def _potentials(self, x: Inputs, executor: str) -> np.ndarray:
         name = choose_executor(executor)
@@ -418,9 +462,25 @@ def _fire(program: LayerProgram, potentials: Array) -> Array:
     return program.fire(jnp.asarray(potentials))
 
 
+def _layerwise(executor: str) -> Callable:
+    """Return an executor that goes layer by layer: the dense one in place of the native."""
+    check_name(executor)
+    return EXECUTORS["event" if executor == "event" else "dense"]
+
+
 @functools.partial(jax.jit, static_argnums=2)
 def _count(programs: Programs, x: Array, potentials: Callable) -> tuple[list, Array]:
     inputs, last = run_layers(programs, x, potentials)
     counted = [count_operations(p, levels) for p, levels in zip(programs, inputs, strict=True)]
-    final = programs[-1].fire(last) if programs[-1].spec.activation else last
-    return counted, final
+    return counted, _finish(programs, last)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _run_and_keep(programs: Programs, x: Array, potentials: Callable) -> list[Array]:
+    inputs, last = run_layers(programs, x, potentials)
+    return [*inputs[1:], _finish(programs, last)]
+
+
+def _finish(programs: Programs, last: Array) -> Array:
+    """Return the levels of the last layer, or its potentials if it has no activation."""
+    return programs[-1].fire(last) if programs[-1].spec.activation else last

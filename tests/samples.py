@@ -97,3 +97,25 @@ def small_model(rng, **last):
         aj.FullyConnected(units=3, activation=False, **last),
     ])  # fmt: skip
     return model.with_variables(random_variables(rng, model))
+
+
+def worked_out():
+    """Return a model of two layers, and two inputs whose outputs are easily worked out by hand.
+
+    The first layer passes channel 0 on as it is and says in its channel 1 whether channel 1 is 2 or
+    more; the second returns the sum of both as potentials.
+    """
+    model = aj.Model([
+        aj.InputData(input_shape=(2, 3, 2), input_bits=2),
+        aj.Convolutional(filters=2, kernel_size=1, act_bits=2, name="first"),
+        aj.Convolutional(filters=1, kernel_size=1, activation=False, name="last"),
+    ])  # fmt: skip
+    model = model.with_variables({
+        # With step 1 and 2 bits a level is ceil((potential - threshold) / 4).
+        "first": {"kernel": np.array([[[[4, 0], [0, 1]]]], np.int8),
+                  "threshold": np.array([0, 1], np.int32), "step": np.ones(2, np.float32)},
+        "last": {"kernel": np.ones((1, 1, 2, 1), np.int8)},
+    })  # fmt: skip
+    x = [[[[1, 0], [0, 0], [3, 2]], [[0, 1], [0, 0], [0, 3]]],
+         [[[2, 0], [0, 0], [0, 0]], [[0, 0], [0, 0], [0, 2]]]]  # fmt: skip
+    return model, np.array(x, np.uint8)
