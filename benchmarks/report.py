@@ -8,21 +8,21 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from akida_jax.pictures import save_figure, style
 from benchmarks.density import WAYS, break_even
 from benchmarks.timing import RESULTS
 from experiments.records.documents import fill, make_table
 from experiments.records.files import write_text
-from experiments.records.pictures import save_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENT = DOCS / "performance.md"
 PICTURE = DOCS / "pictures" / "performance.png"
 EIGHT_BITS = ("ONNX Runtime int8", "LiteRT int8")
 COMPILED = "torch.compile float32"
-_COLOURS = {"native": "#1b7837", "dense": "#7fbf7b", "event": "#c7e9c0",
-            "ONNX Runtime int8": "#2166ac",
-            "LiteRT int8": "#762a83", "ONNX Runtime float32": "#92c5de",
-            COMPILED: "#b35806"}  # fmt: skip
+#: The first three are this project's executors.
+_COLOURS = {"native": style.GREEN, "dense": style.ORANGE, "event": style.PURPLE,
+            "ONNX Runtime int8": style.BLUE, "LiteRT int8": style.INK,
+            "ONNX Runtime float32": style.SKY, COMPILED: style.VERMILION}  # fmt: skip
 
 
 def speed_table(rows: list[dict]) -> str:
@@ -190,6 +190,7 @@ def faults_table(rows: list[dict]) -> str:
     return make_table(heads, body, numbers=True)
 
 
+@style.in_style
 def draw(rows: list[dict]) -> Figure:
     """Draw images per second against the batch, a panel for each network."""
     cases = list(dict.fromkeys(row["case"] for row in rows))
@@ -201,18 +202,18 @@ def draw(rows: list[dict]) -> Figure:
             points = [(row["batch"], row["variants"][name]["images_per_s"])
                       for row in of_case if name in row["variants"]]  # fmt: skip
             if points:
-                axis.plot(*zip(*points, strict=True), color=colour, marker="o", ms=3, label=name)
+                axis.plot(*zip(*points, strict=True), color=colour, marker="o", label=name)
         axis.set(xscale="log", yscale="log", xlabel="inputs in a call")
         batches = [row["batch"] for row in of_case]
         axis.set_xticks(batches, [str(batch) for batch in batches])
         axis.minorticks_off()
-        axis.set_title(of_case[0]["title"].replace(", ", ",\n", 1), fontsize=9)
-        axis.grid(alpha=0.3)
+        axis.set_title(of_case[0]["title"].replace(", ", ",\n", 1))
+        axis.grid()
     panels[0].set_ylabel("images per second")
     handles: dict = {}
     for axis in panels:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles, fontsize=8, ncols=len(handles), loc="lower center")
+    figure.legend(handles.values(), handles, ncols=len(handles), loc="lower center")
     figure.tight_layout(rect=(0, 0.08, 1, 1))
     return figure
 

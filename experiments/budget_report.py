@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 
+from akida_jax.pictures import save_figure, style
 from experiments.budget import RESULTS, result_path
 from experiments.presets import run_command
 from experiments.records.documents import fill, make_table
 from experiments.records.files import write_text
-from experiments.records.pictures import save_figure
 
 DOCUMENT = RESULTS.parent.parent / "docs" / "budget.md"
 PICTURE = DOCUMENT.parent / "pictures" / "budget_fronts.png"
@@ -31,9 +31,9 @@ _LABELS = {
 }  # fmt: skip
 _SETTINGS = {"none": "", "budget": "{:.0%} of the base", "budget-steps": "{:.0%} of the base",
              "l1": "weight {:g}", "hoyer": "weight {:g}", "width": "width {:g}"}  # fmt: skip
-_STYLES = {"none": ("#333333", "s"), "budget": ("#1b7837", "o"),
-           "budget-steps": ("#7fbf7b", "D"), "l1": ("#762a83", "^"),
-           "hoyer": ("#e08214", "v"), "width": ("#2166ac", "P")}  # fmt: skip
+_STYLES = {"none": (style.INK, "s"), "budget": (style.GREEN, "o"),
+           "budget-steps": (style.SKY, "D"), "l1": (style.PURPLE, "^"),
+           "hoyer": (style.ORANGE, "v"), "width": (style.BLUE, "P")}  # fmt: skip
 
 
 class Mean(NamedTuple):
@@ -187,9 +187,11 @@ def tables() -> dict[str, str]:
     return {**fronts, "goal": goal_table(results), "widths": width_table(results)}
 
 
+@style.in_style
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw accuracy against modelled energy, one panel for each data set."""
-    figure, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 4), squeeze=False)
+    figure = Figure(figsize=(5.2 * len(results), 4))
+    axes = figure.subplots(1, len(results), squeeze=False)
     for axis, result in zip(axes[0], results, strict=True):
         every = means(result)
         (free,) = [mean for mean in every if mean.method == "none"]
@@ -197,16 +199,16 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
             line = [mean for mean in every if mean.method == method]
             joined = line if method == "none" else sorted([free, *line], key=_energy)
             axis.plot(list(map(_energy, joined)), [mean.accuracy for mean in joined],
-                      color=colour, lw=1.2, zorder=1)  # fmt: skip
+                      color=colour, zorder=1)  # fmt: skip
             axis.scatter(list(map(_energy, line)), [mean.accuracy for mean in line], color=colour,
                          marker=marker, s=42, label=_LABELS[method], zorder=2)  # fmt: skip
-        axis.axhline(free.accuracy - MOST_LOST, color="#999999", ls="--", lw=1)
-        axis.axvline((1 - LEAST_SAVED) * _energy(free), color="#999999", ls="--", lw=1)
-        axis.set_title(f"{result['title']}, seeds: {len(free.each)}", fontsize=10)
+        axis.axhline(free.accuracy - MOST_LOST, color=style.MUTED, ls="--", lw=1)
+        axis.axvline((1 - LEAST_SAVED) * _energy(free), color=style.MUTED, ls="--", lw=1)
+        axis.set_title(f"{result['title']}, seeds: {len(free.each)}")
         axis.set_xlabel("modelled energy per sample, uJ")
-        axis.grid(alpha=0.3)
+        axis.grid()
     axes[0][0].set_ylabel("integer test accuracy, %")
-    axes[0][0].legend(fontsize=8, loc="lower right")
+    axes[0][0].legend(loc="lower right")
     figure.tight_layout()
     save_figure(figure, path)
 

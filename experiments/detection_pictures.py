@@ -5,20 +5,21 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import patheffects
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from akida_jax.pictures import save_figure, style
 from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.detection import Boxes, Detections
-from experiments.records.pictures import save_figure
 
 COLUMNS = 4
 #: Found boxes with a lower score are not drawn.
 SHOWN_SCORE = 0.3
-_TRUE, _FOUND = "#ffffff", "#ffd300"
+_TRUE, _FOUND = "#ffffff", style.YELLOW
 
 
+@style.in_style
 def draw_scenes(
     test: Examples, found: Detections, names: Sequence[str], path: Path, title: str
 ) -> None:
@@ -34,9 +35,8 @@ def draw_scenes(
     assert isinstance(test.y, Boxes)
     n = len(found.scores)
     rows = -(-n // COLUMNS)
-    figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(2.3 * COLUMNS, 2.3 * rows + 0.5), squeeze=False
-    )
+    figure = Figure(figsize=(2.3 * COLUMNS, 2.3 * rows + 0.5))
+    axes = figure.subplots(rows, COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for index, axis in enumerate(list(axes.flat)[:n]):
@@ -49,11 +49,11 @@ def draw_scenes(
                                   (found.corners, found.classes, found.scores))  # fmt: skip
         for corners, label, score in zip(boxes * size, classes, scores, strict=True):
             _draw_box(axis, corners, _FOUND, "-")
-            text = axis.text(*corners[:2], f"{names[label]} {score:.2f}", color=_FOUND, fontsize=7,
-                             va="bottom")  # fmt: skip
+            text = axis.text(*corners[:2], f"{names[label]} {score:.2f}", color=_FOUND,
+                             fontsize=style.SMALLEST, va="bottom")  # fmt: skip
             text.set_path_effects([patheffects.withStroke(linewidth=1.5, foreground="black")])
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / figure.get_figheight()))
-    figure.suptitle(f"{title}\ntrue boxes dashed, found ones with class and score", fontsize=10)
+    figure.suptitle(f"{title}\ntrue boxes dashed, found ones with class and score")
     save_figure(figure, path)
 
 

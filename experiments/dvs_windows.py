@@ -21,10 +21,11 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from akida_jax.pictures import save_figure, style
 from akida_jax.zoo.dvs import FILTERS
 from experiments import dvs_gesture
 from experiments.presets import check_settings, read_settings, run_command
@@ -153,28 +154,30 @@ def mean_accuracy(result: dict, model: str, form: str) -> dict[float, float]:
     return {window: sum(v) / len(v) for window, v in sorted(values.items())}
 
 
+@style.in_style
 def draw(result: dict, path: Path) -> None:
     """Draw accuracy against window; symbols grow with the number of weights."""
-    figure, axis = plt.subplots(figsize=(6, 4))
+    figure = Figure(figsize=(6, 4))
+    axis = figure.subplots()
     for model in dict.fromkeys(point["model"] for point in result["points"]):
         weights = next(p["weights"] for p in result["points"] if p["model"] == model)
         colour = pictures.COLOURS[model]
-        for form, style in (("integer", "-"), ("float", ":")):
+        for form, dashes in (("integer", "-"), ("float", ":")):
             curve = mean_accuracy(result, model, form)
             label = f"{pictures.LABELS[model]}, {form}"
             if form == "integer":
                 label += f" ({weights:,} weights)"
-            axis.plot(list(curve), [100 * v for v in curve.values()], style, color=colour,
+            axis.plot(list(curve), [100 * v for v in curve.values()], dashes, color=colour,
                       label=label, alpha=1 if form == "integer" else 0.5)  # fmt: skip
         curve = mean_accuracy(result, model, "integer")
         axis.scatter(list(curve), [100 * v for v in curve.values()], s=weights / 2500,
                      color=colour, alpha=0.8, zorder=3)  # fmt: skip
     axis.set_xlabel("temporal window, ms")
     axis.set_ylabel("test accuracy of one window, %")
-    axis.set_title(result["title"], fontsize=10)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="lower right")
-    pictures.save_figure(figure, path)
+    axis.set_title(result["title"])
+    axis.grid()
+    axis.legend(loc="lower right")
+    save_figure(figure, path)
 
 
 def report(result: dict, console: Console) -> None:

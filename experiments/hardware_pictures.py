@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from akida_jax import mapping, zoo
 from akida_jax.mapping import pictures
+from akida_jax.pictures import save_figure, style
 from experiments.cost_calibration import assumed_sparsity
-from experiments.records.pictures import save_figure
 
 
 def draw(result: dict, folder: Path) -> None:
@@ -22,33 +22,37 @@ def draw(result: dict, folder: Path) -> None:
         save_figure(pictures.draw_cost(placement, cost), folder / f"cost_{stem}.png")
 
 
+@style.in_style
 def draw_residuals(result: dict) -> Figure:
     """Draw modelled over measured cycles and energy against the measurement."""
     figure = Figure(figsize=(10, 4))
     left, right = figure.subplots(1, 2)
     panels = (
-        (left, "layer-errors", "measured_kcycles", "error", "left_out", "o", "one layer"),
-        (left, "mode-errors", "measured_kcycles", "error", "left_out", "s", "whole model"),
+        (left, "layer-errors", "measured_kcycles", "error", "left_out", "o",
+         style.GREEN, "one layer"),
+        (left, "mode-errors", "measured_kcycles", "error", "left_out", "s",
+         style.BLUE, "whole model"),
         (right, "mode-errors", "measured_mj", "energy_error", "energy_left_out", "s",
-         "whole model"),
+         style.BLUE, "whole model"),
     )  # fmt: skip
-    for axis, table, measured, error, left_out, marker, label in panels:
+    for axis, table, measured, error, left_out, marker, colour, label in panels:
         rows = result["tables"][table]
         x = [row[measured] for row in rows]
-        axis.scatter(x, [100 * row[error] for row in rows], marker=marker, s=22, label=label)
+        axis.scatter(
+            x, [100 * row[error] for row in rows], marker=marker, s=22, color=colour, label=label
+        )
         axis.scatter(x, [100 * max(min(row[left_out], 0.5), -0.5) for row in rows], marker=marker,
-                     s=22, facecolors="none", edgecolors="#888888",
+                     s=22, facecolors="none", edgecolors=style.MUTED,
                      label=f"{label}, its network left out of the fit")  # fmt: skip
     for axis, what in ((left, "cycles, thousands"), (right, "dynamic energy, mJ")):
-        axis.axhspan(-20, 20, color="#eeeeee", zorder=-2)
-        axis.axhspan(-8, 8, color="#dddddd", zorder=-1)
-        axis.axhline(0, color="black", lw=0.6)
+        axis.axhspan(-20, 20, color=style.PALE, zorder=-2)
+        axis.axhspan(-8, 8, color=style.SHADE, zorder=-1)
+        axis.axhline(0, color=style.INK, lw=0.6)
         axis.set_xscale("log")
         axis.set_ylim(-55, 55)
         axis.set_xlabel(f"measured {what}")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=style.SMALLEST)
     left.set_ylabel("modelled - measured, % (cut at 50)")
-    figure.suptitle("Cost model against the published measurements of an AKD1500; bands 8 and 20 %",
-                    fontsize=10)  # fmt: skip
+    figure.suptitle("Cost model against the published measurements of an AKD1500; bands 8 and 20 %")
     figure.tight_layout()
     return figure

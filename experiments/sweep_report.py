@@ -15,10 +15,10 @@ from typing import Any
 import tyro
 from rich.console import Console
 
+from akida_jax.pictures import save_figure
 from experiments.presets import run_command
 from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
-from experiments.records.pictures import save_figure
 from experiments.sweeping.outputs import MEASURED, front_table, measured_cells, publish
 from experiments.sweeping.pictures import draw_front
 

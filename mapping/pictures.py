@@ -3,19 +3,18 @@
 import math
 import textwrap
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from akida_jax.mapping.cost import Cost
 from akida_jax.mapping.placement import LayerPlacement, Placement
+from akida_jax.pictures import style
 
-_IDLE = "#f2f2f2"
 _NODE_COLUMNS = 2
 
 
+@style.in_style
 def draw_mesh(placement: Placement) -> Figure:
     """Draw which layer every neural processor works for, one mesh per pass.
 
@@ -36,65 +35,61 @@ def draw_mesh(placement: Placement) -> Figure:
         for layer in placement.layers:
             if layer.pass_index == index:
                 _draw_layer(axis, layer, placement, colours[layer.name], across)
-        axis.set_title(f"pass {index + 1}" if placement.passes > 1 else "", fontsize=9)
+        axis.set_title(f"pass {index + 1}" if placement.passes > 1 else "")
         axis.set_xlim(-0.1, 2.2 * across)
         axis.set_ylim(2.2 * down, -0.1)
         axis.set_aspect("equal")
         axis.axis("off")
     handles = [
-        Patch(color=colours[layer.name], label=_plain(f"{layer.name} ({layer.nps or layer.unit})"))
+        Patch(
+            color=colours[layer.name],
+            label=style.plain(f"{layer.name} ({layer.nps or layer.unit})"),
+        )
         for layer in placement.layers
     ]
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
+    figure.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=style.SMALLEST
+    )
     figure.suptitle(
         f"{placement.device.name}, mode {placement.mode}: {placement.nps} neural processors; "
-        "filled height: memory used", fontsize=9,
-    )  # fmt: skip
+        "filled height: memory used"
+    )
     figure.tight_layout()
     return figure
 
 
+@style.in_style
 def draw_cost(placement: Placement, cost: Cost) -> Figure:
     """Draw modelled time and dynamic energy of every layer as bars."""
     colours = [_colours(placement)[layer.name] for layer in cost.layers]
-    names = [_plain(layer.name) for layer in cost.layers]
+    names = [style.plain(layer.name) for layer in cost.layers]
     figure = Figure(figsize=(9, 0.26 * len(names) + 1.2))
     left, right = figure.subplots(1, 2, sharey=True)
     scale = 1e3 / placement.device.clock_hz
     compute = [float(layer.compute_cycles) * scale for layer in cost.layers]
     load = [float(layer.load_cycles) * scale for layer in cost.layers]
     left.barh(names, compute, color=colours)
-    left.barh(names, load, left=compute, color="#bbbbbb", label="loading weights")
+    left.barh(names, load, left=compute, color=style.MUTED, label="loading weights")
     if any(load):
-        left.legend(fontsize=7)
+        left.legend()
     left.set_xlabel("modelled time of one sample, ms")
     right.barh(names, [1e3 * float(layer.dynamic_mj) for layer in cost.layers], color=colours)
     right.set_xlabel("modelled dynamic energy, uJ")
     left.invert_yaxis()
-    left.tick_params(labelsize=7)
+    left.tick_params(axis="y", labelsize=style.SMALLEST)
     figure.suptitle(
         f"{cost.device}, mode {placement.mode}, batch {cost.batch}: "
-        f"{float(cost.latency_ms):.2f} ms, {float(cost.total_mj):.3f} mJ per sample, modelled",
-        fontsize=9,
+        f"{float(cost.latency_ms):.2f} ms, {float(cost.total_mj):.3f} mJ per sample, modelled"
     )
-    figure.text(0.5, -0.02, textwrap.fill(cost.law.trust(), 130), ha="center", va="top", fontsize=6)
+    trust = textwrap.fill(cost.law.trust(), 120)
+    figure.text(0.5, -0.02, trust, ha="center", va="top", fontsize=style.SMALLEST)
     figure.tight_layout()
     return figure
 
 
-def _colours(placement: Placement) -> dict[str, tuple[float, float, float]]:
-    count = len(placement.layers)
-    palette = mpl.colormaps["tab20" if count <= 20 else "gist_rainbow"]
-    # Of a palette of 20 the first ones; of a continuous one, evenly spread.
-    return {
-        layer.name: to_rgb(palette(i if count <= 20 else i / count))
-        for i, layer in enumerate(placement.layers)
-    }
-
-
-def _plain(name: str) -> str:
-    """Return a name that matplotlib does not take for mathematics."""
-    return name.replace("$", r"\$")
+def _colours(placement: Placement) -> dict[str, style.Colour]:
+    names = [layer.name for layer in placement.layers]
+    return dict(zip(names, style.tell_apart(len(names)), strict=True))
 
 
 def _corner(processor: int, across: int, per_node: int) -> tuple[float, float]:
@@ -106,14 +101,16 @@ def _corner(processor: int, across: int, per_node: int) -> tuple[float, float]:
 def _draw_nodes(axis: Axes, nodes: int, across: int, per_node: int) -> None:
     for processor in range(nodes * per_node):
         corner = _corner(processor, across, per_node)
-        axis.add_patch(Rectangle(corner, 0.95, 0.95, facecolor=_IDLE, edgecolor="#cccccc", lw=0.5))
+        axis.add_patch(
+            Rectangle(corner, 0.95, 0.95, facecolor=style.PALE, edgecolor=style.EDGE, lw=0.5)
+        )
 
 
 def _draw_layer(
     axis: Axes,
     layer: LayerPlacement,
     placement: Placement,
-    colour: tuple[float, float, float],
+    colour: style.Colour,
     across: int,
 ) -> None:
     device, split = placement.device, layer.split
@@ -124,5 +121,5 @@ def _draw_layer(
     pale = tuple(0.75 + 0.25 * part for part in colour)
     for processor in layer.processors:
         x, y = _corner(processor, across, device.nps_per_node)
-        axis.add_patch(Rectangle((x, y), 0.95, 0.95, facecolor=pale, edgecolor="#666666", lw=0.5))
+        axis.add_patch(Rectangle((x, y), 0.95, 0.95, facecolor=pale, edgecolor=style.MUTED, lw=0.5))
         axis.add_patch(Rectangle((x, y + 0.95 - filled), 0.95, filled, facecolor=colour))

@@ -8,16 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from akida_jax.pictures import save_figure, style
 from experiments.few_shot.measurements import RULE
 from experiments.few_shot.sweeps import of_weights
-from experiments.records.pictures import save_figure
-
-_GREEN = "#1b7837"
-_OTHERS = ("#762a83", "#2166ac", "#b35806")
 
 
 def draw(result: dict, folder: Path) -> None:
@@ -27,6 +23,7 @@ def draw(result: dict, folder: Path) -> None:
     save_figure(draw_ablation(result), folder / "ablation.png")
 
 
+@style.in_style
 def draw_methods(*results: dict) -> Figure:
     """Draw each method's accuracy against the samples of each class, a panel for each result."""
     columns = min(2, len(results))
@@ -38,7 +35,7 @@ def draw_methods(*results: dict) -> Figure:
     for axis in panels[len(results) :]:
         axis.set_axis_off()
     names = len(panels[0].containers) // 2
-    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=8, ncols=names,
+    figure.legend(*panels[0].get_legend_handles_labels(), ncols=names,
                   loc="lower center")  # fmt: skip
     figure.tight_layout(rect=(0, 0.07 if rows == 1 else 0.04, 1, 1))
     return figure
@@ -49,7 +46,7 @@ def _draw_bars(axis: Axes, result: dict) -> None:
     names = list(next(iter(rows.values()))["accuracy"])
     width = 0.8 / len(names)
     lowest = 100.0
-    for i, (name, colour) in enumerate(zip(names, (_GREEN, *_OTHERS), strict=True)):
+    for i, (name, colour) in enumerate(zip(names, style.PALETTE[:4], strict=True)):
         values = [row["accuracy"][name] for row in rows.values()]
         means = [value["mean"] for value in values]
         lowest = min(lowest, *means)
@@ -57,22 +54,21 @@ def _draw_bars(axis: Axes, result: dict) -> None:
         axis.bar(places, means, width, yerr=[value["interval"] for value in values],
                  color=colour, label=name, error_kw={"lw": 1})  # fmt: skip
         for place, mean in zip(places, means, strict=True):
-            axis.text(place, mean + 0.8, f"{mean:.1f}", ha="center", fontsize=7)
+            axis.text(place, mean + 0.8, f"{mean:.1f}", ha="center", fontsize=style.SMALLEST)
     axis.set_ylim(max(0, lowest - 15), 104)
     axis.set_xticks(range(len(rows)), [f"{shots}-shot" for shots in rows])
     axis.set_ylabel(f"accuracy of {len(result['new_names'])} new classes, %")
-    axis.grid(axis="y", alpha=0.3)
-    axis.set_axisbelow(True)
+    axis.grid(axis="y")
     episodes = next(iter(rows.values()))["episodes"]
-    axis.set_title(f"{result['title'].replace(': ', ':' + chr(10))}\n{episodes:,} episodes",
-                   fontsize=9)  # fmt: skip
+    axis.set_title(f"{result['title'].replace(': ', ':' + chr(10))}\n{episodes:,} episodes")
 
 
 def _draw_line(axis: Axes, x: Sequence[float], rows: Sequence[dict], **form: object) -> None:
     y, error = [row["mean"] for row in rows], [row["interval"] for row in rows]
-    axis.errorbar(x, y, error, marker="o", ms=3, lw=1.2, capsize=2, **form)  # type: ignore[arg-type]
+    axis.errorbar(x, y, error, marker="o", capsize=2, **form)  # type: ignore[arg-type]
 
 
+@style.in_style
 def draw_curves(result: dict) -> Figure:
     """Draw accuracy against neurons per class and against weights, few samples and many."""
     sweeps, chosen = result["sweeps"], result["spikes"]["num_weights"]
@@ -82,14 +78,14 @@ def draw_curves(result: dict) -> Figure:
     _draw_by_weights(by_weights, sweeps, chosen)
     many = sweeps["many"]["curve"]
     numbers = [row["neurons_per_class"] for row in many]
-    _draw_line(by_many, numbers, many, color=_GREEN)
+    _draw_line(by_many, numbers, many, color=style.GREEN)
     _count_neurons(by_many, numbers, "")
     titles = (f"{sweeps['shots']} samples a class", f"{sweeps['shots']} samples a class",
               f"{sweeps['many']['shots']} samples a class, {chosen} weights")  # fmt: skip
     for axis, title in zip((by_neurons, by_weights, by_many), titles, strict=True):
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title)
     figure.suptitle(f"{result['title']}; {sweeps['episodes']} episodes, at the right "
-                    f"{sweeps['many']['episodes']}", fontsize=10)  # fmt: skip
+                    f"{sweeps['many']['episodes']}")  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -98,14 +94,14 @@ def _draw_by_neurons(axis: Axes, sweeps: dict, chosen: int) -> None:
     """Draw a line for each number of weights, and the knee of the chosen one."""
     rows = sweeps["curves"]
     weights = sorted({row["num_weights"] for row in rows})
-    for number, shade in zip(weights, _shades(len(weights)), strict=True):
+    for number, shade in zip(weights, style.shades(len(weights)), strict=True):
         mine = of_weights(rows, number)
         label = f"{number} ({mine[0]['surplus']:g} x)"
         _draw_line(axis, [row["neurons_per_class"] for row in mine], mine, color=shade,
                    label=label, alpha=1 if number == chosen else 0.6)  # fmt: skip
     knee = sweeps["knee"]
-    axis.axvline(knee, color="#999999", ls="--", lw=1)
-    axis.text(knee, axis.get_ylim()[1], f" knee {knee}", fontsize=8, va="top")
+    axis.axvline(knee, color=style.MUTED, ls="--", lw=1)
+    axis.text(knee, axis.get_ylim()[1], f" knee {knee}", fontsize=style.SMALL, va="top")
     _count_neurons(axis, sorted({row["neurons_per_class"] for row in rows}),
                    "weights (x active inputs)")  # fmt: skip
 
@@ -114,16 +110,12 @@ def _draw_by_weights(axis: Axes, sweeps: dict, chosen: int) -> None:
     """Draw a line for each number of neurons."""
     rows = sweeps["curves"]
     neurons = sorted({row["neurons_per_class"] for row in rows})
-    for number, shade in zip(neurons, _shades(len(neurons)), strict=True):
+    for number, shade in zip(neurons, style.shades(len(neurons)), strict=True):
         mine = [row for row in rows if row["neurons_per_class"] == number]
         _draw_line(axis, [row["num_weights"] for row in mine], mine, color=shade,
                    label=str(number))  # fmt: skip
-    axis.axvline(chosen, color="#999999", ls="--", lw=1)
+    axis.axvline(chosen, color=style.MUTED, ls="--", lw=1)
     _label(axis, "num_weights", "neurons per class")
-
-
-def _shades(n: int) -> list[tuple[float, ...]]:
-    return [colormaps["viridis"](0.9 * i / max(1, n - 1)) for i in range(n)]
 
 
 def _count_neurons(axis: Axes, numbers: Sequence[int], legend: str) -> None:
@@ -137,12 +129,12 @@ def _count_neurons(axis: Axes, numbers: Sequence[int], legend: str) -> None:
 def _label(axis: Axes, x: str, legend: str) -> None:
     axis.set_xlabel(x)
     axis.set_ylabel("accuracy, %")
-    axis.grid(alpha=0.3)
+    axis.grid()
     if legend:
-        axis.legend(title=legend, fontsize=7, title_fontsize=7, ncols=3, loc="upper center",
-                    bbox_to_anchor=(0.5, -0.16))  # fmt: skip
+        axis.legend(title=legend, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
+@style.in_style
 def draw_ablation(result: dict) -> Figure:
     """Draw accuracy against each other setting, the rest as they are."""
     rows = result["sweeps"]["ablation"]
@@ -151,16 +143,16 @@ def draw_ablation(result: dict) -> Figure:
     figure = Figure(figsize=(3 * len(names), 3.2))
     axes = figure.subplots(1, len(names), sharey=True)
     for axis, name in zip(axes, names, strict=True):
-        for number, colour in zip(neurons, (_OTHERS[0], _GREEN), strict=False):
+        for number, colour in zip(neurons, (style.BLUE, style.GREEN), strict=False):
             mine = [row for row in rows
                     if row["setting"] == name and row["neurons_per_class"] == number]  # fmt: skip
             _draw_line(axis, [row["value"] for row in mine], mine, color=colour, label=str(number))
         axis.set_xlabel(name)
-        axis.grid(alpha=0.3)
+        axis.grid()
     axes[0].set_ylabel("accuracy, %")
-    axes[0].legend(title="neurons per class", fontsize=7, title_fontsize=7)
+    axes[0].legend(title="neurons per class")
     figure.suptitle(f"{result['title']}: {RULE}, {result['sweeps']['shots']} samples a class, one "
-                    "setting changed at a time", fontsize=10)  # fmt: skip
+                    "setting changed at a time")  # fmt: skip
     figure.tight_layout()
     return figure
 

@@ -6,11 +6,11 @@ python -m experiments.few_shot.tables
 import json
 from pathlib import Path
 
+from akida_jax.pictures import save_figure
 from experiments.few_shot import pictures
 from experiments.few_shot.measurements import RULE
 from experiments.records.documents import fill, make_table
 from experiments.records.files import write_text
-from experiments.records.pictures import save_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results" / "few_shot.json"

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from akida_jax.pictures import save_figure
 from experiments.records.documents import make_table
 from experiments.records.files import write_json, write_text
-from experiments.records.pictures import save_figure
 from experiments.records.provenance import describe_machine
 from experiments.sweeping.claims import SharedStudy
 from experiments.sweeping.fronts import choose_knee, pareto_front

@@ -2,7 +2,7 @@
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c1c1c; --paper: #ffffff; --soft: #f3f5f3;
-  --line: #d5dad5; --accent: #1b7837; --quiet: #5a625a; --fill: #b9dcc3; }
+  --line: #d5dad5; --accent: #009e73; --quiet: #5a625a; --fill: #b9dcc3; }
 @media (prefers-color-scheme: dark) { :root { --text: #e6e9e6; --paper: #161916;
   --soft: #20251f; --line: #3a423a; --accent: #6fcf8a; --quiet: #a3ada3; --fill: #2b5a39; } }
 * { box-sizing: border-box; }
@@ -47,7 +47,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; ma
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 640px) { dl { grid-template-columns: 1fr; } dt { margin-top: .4rem; } }
 @media print { :root { --text: #000; --paper: #fff; --soft: #f3f3f3; --line: #bbb;
-  --accent: #1b7837; --quiet: #333; --fill: #b9dcc3; }
+  --accent: #009e73; --quiet: #333; --fill: #b9dcc3; }
   main { max-width: none; padding: 0; } body { font-size: 10pt; }
   .scroll, pre, figure { overflow: visible; } table { font-size: 7.5pt; }
   th, td { padding: .15rem .3rem; } td.reason, pre { white-space: pre-wrap; min-width: 0; }

@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from akida_jax.pictures import style
 from experiments.sweeping.points import OBJECTIVES
 
-_GREEN = "#1b7837"
-# They can be told from white and from black.
-_COLOURS = ("#4393c3", "#e08214", "#9970ab", "#878787", "#d6604d", "#b8a200")
-_MARKERS = "os^DvP"
+_FRONT = style.GREEN
+_COLOURS = tuple(colour for colour in style.PALETTE if colour != _FRONT)
 _LABELS = {
     "accuracy": "accuracy of the integer model, %",
     "energy_mj": "modelled energy, mJ per sample",
@@ -30,18 +29,23 @@ _WIDE = 8
 _TEXT = "#010203"
 
 
+@style.in_style
 def draw_front(result: Mapping[str, Any]) -> Figure:
     """Draw every complete trial, and the Pareto front: the first objective against each other.
 
     With one objective the second axis is energy, or accuracy against energy.
     """
+    return _draw(result)
+
+
+def _draw(result: Mapping[str, Any]) -> Figure:
     pairs = _pairs(result["objectives"])
     figure = Figure(figsize=(1 + 5.4 * len(pairs), 4.2))
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]
     for axis, (across, up) in zip(panels, pairs, strict=True):
         _draw_panel(axis, result, across, up)
-    panels[0].legend(fontsize=8, loc="best")
-    figure.suptitle(_plain(result["title"]), fontsize=10)
+    panels[0].legend(loc="best")
+    figure.suptitle(style.plain(result["title"]))
     figure.tight_layout()
     return figure
 
@@ -58,25 +62,25 @@ def _draw_panel(axis: Axes, result: Mapping[str, Any], across: str, up: str) -> 
     groups = list(dict.fromkeys((row["device"], row["mode"]) for row in complete))
     for i, group in enumerate(groups):
         members = [row for row in complete if (row["device"], row["mode"]) == group]
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        colour, marker = _COLOURS[i % len(_COLOURS)], style.MARKERS[i % len(style.MARKERS)]
         axis.scatter(*_places(members, across, up), s=26, color=colour, marker=marker,
                      alpha=0.75, linewidths=0, label=", ".join(group))  # fmt: skip
     rows = {row["trial"]: row for row in complete}
     front = sorted((rows[n] for n in result["front"]), key=lambda row: row[across])
     if len(result["objectives"]) == 2:
-        axis.plot(*_places(front, across, up), color=_GREEN, lw=1.2, zorder=1,
+        axis.plot(*_places(front, across, up), color=_FRONT, zorder=1,
                   drawstyle="steps-post", label="Pareto front")  # fmt: skip
-    axis.scatter(*_places(front, across, up), s=70, facecolors="none", edgecolors=_GREEN)
+    axis.scatter(*_places(front, across, up), s=70, facecolors="none", edgecolors=_FRONT)
     for row in front:
         x, y = _places([row], across, up)
         axis.annotate(str(row["trial"]), (x[0], y[0]), xytext=(4, -11),
-                      textcoords="offset points", fontsize=7)  # fmt: skip
+                      textcoords="offset points", fontsize=style.SMALLEST)  # fmt: skip
     if result["chosen"] is not None:
         axis.scatter(*_places([rows[result["chosen"]]], across, up), marker="*", s=140,
-                     color=_GREEN, zorder=4, label="shown in the report")  # fmt: skip
+                     color=_FRONT, zorder=4, label="shown in the report")  # fmt: skip
     axis.set_xlabel(_LABELS[across])
     axis.set_ylabel(_LABELS[up])
-    axis.grid(alpha=0.3)
+    axis.grid()
     values = [row[across] for row in complete]
     if min(values) > 0 and max(values) > _WIDE * min(values):
         axis.set_xscale("log")
@@ -95,25 +99,21 @@ def _places(
     return [shown(row, across) for row in rows], [shown(row, up) for row in rows]
 
 
-def _plain(text: str) -> str:
-    """Return a text that matplotlib does not take for mathematics."""
-    return text.replace("$", r"\$")
-
-
 def front_svg(result: Mapping[str, Any]) -> str:
     """Return the picture as SVG for a page, its text and lines in the page's colour."""
-    style: dict[Any, Any] = {
-             "svg.fonttype": "none", "svg.hashsalt": "akida-jax", "text.color": _TEXT,
-             "axes.edgecolor": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT,
-             "ytick.color": _TEXT, "axes.facecolor": "none", "legend.framealpha": 0,
-             "font.family": "sans-serif"}  # fmt: skip
-    with mpl.rc_context(style):
-        figure = draw_front(result)
+    of_page = {
+        "svg.fonttype": "none", "svg.hashsalt": "akida-jax", "text.color": _TEXT,
+        "axes.edgecolor": _TEXT, "axes.labelcolor": _TEXT, "xtick.color": _TEXT,
+        "ytick.color": _TEXT, "axes.facecolor": "none", "legend.framealpha": 0,
+        "font.family": "sans-serif",
+    }  # fmt: skip
+    with mpl.rc_context(style.STYLE | of_page):
+        figure = _draw(result)
         buffer = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight",
+        figure.savefig(buffer, format="svg", transparent=True,
                        metadata=metadata)  # fmt: skip
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :].replace(_TEXT, "currentColor")
-    drawn = drawn.replace(_GREEN, "var(--accent)")
+    drawn = drawn.replace(_FRONT, "var(--accent)")
     return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)

@@ -3,7 +3,6 @@ import runpy
 import sys
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 
 from experiments.records import pictures
@@ -82,19 +81,6 @@ def test_gallery_with_a_class_without_samples(tmp_path, rng):
     assert middle.mean() > last.mean()
 
 
-def test_on_and_off_differ_and_white_is_silence():
-    frame = np.zeros((2, 2, 2), np.uint8)
-    frame[0, 0] = (15, 0)
-    frame[0, 1] = (0, 15)
-    frame[1, 0] = (1, 0)
-    colour = pictures._colour(frame)
-    red, blue, faint, silent = colour.reshape(4, 3)
-    assert red[0] > red[2]
-    assert blue[2] > blue[0]
-    assert (red < faint).any()
-    assert silent.tolist() == [1, 1, 1]
-
-
 def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "training.png"
     pictures.draw_history(made_up.gesture_result(), path)
@@ -111,7 +97,6 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
             pictures.draw_history(made_up.gesture_result(), target)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["training.png"]
-    plt.close("all")
 
 
 def test_command(tmp_path, monkeypatch):
