@@ -8,7 +8,7 @@ import importlib.metadata
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tyro
@@ -60,6 +60,24 @@ COMMANDS = {
         "run",
         "Run a model on inputs of a file; print classes or other outputs, one line per input.",
     ),
+    "show events": Command(
+        "showing",
+        "show_events",
+        "Draw the events of a recording, window by window: an animation, or a sheet of pictures.",
+    ),
+    "show activity": Command(
+        "showing",
+        "show_activity",
+        "Draw where every layer of a model puts out events, as heat maps.",
+    ),
+    "show confusion": Command(
+        "showing", "show_confusion", "Draw which class a model takes for which."
+    ),
+    "show mesh": Command(
+        "showing",
+        "show_mesh",
+        "Draw which layer of a model every neural processor of a chip works for.",
+    ),
     "convert": Command(
         "converting",
         "convert",
@@ -97,15 +115,13 @@ _INTERRUPTED = 130
 
 def help_text() -> str:
     """Return what ``akida-jax --help`` prints."""
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join([
         "usage: akida-jax COMMAND ...",
         "",
         "Train, convert and run event-based 4-bit networks, bit for bit.",
         "",
         "commands:",
-        *lines,
+        _list_commands(COMMANDS),
         "",
         "options:",
         "  COMMAND --help  what a command takes, with an example",
@@ -115,6 +131,11 @@ def help_text() -> str:
         "exit codes: 0 done, 1 a fault of akida-jax itself, 2 bad input or usage,",
         f"            {_INTERRUPTED} interrupted",
     ])  # fmt: skip
+
+
+def _list_commands(commands: Mapping[str, Command]) -> str:
+    width = max(map(len, commands)) + 2
+    return "\n".join(f"  {name:<{width}}{entry.summary}" for name, entry in commands.items())
 
 
 def main() -> None:
@@ -159,18 +180,32 @@ def _run(given: list[str]) -> int:
     if not given:
         print(help_text(), file=sys.stderr)
         return 2
-    name, *rest = given
+    # The names of some commands have two words.
+    words = 2 if " ".join(given[:2]) in COMMANDS else 1
+    name, rest = " ".join(given[:words]), given[words:]
     if name in ("-h", "--help"):
         print(help_text())
     elif name == "--version":
         print(f"akida-jax {importlib.metadata.version('akida-jax')}")
     elif name not in COMMANDS:
-        raise ValueError(f"no command {name!r}; there are {', '.join(COMMANDS)}")
+        return _run_group(name, rest)
     elif COMMANDS[name].parsed:
         tyro.cli(COMMANDS[name].load(), prog=f"akida-jax {name}", args=rest)
     else:
         COMMANDS[name].load()(rest)
     return 0
+
+
+def _run_group(name: str, rest: list[str]) -> int:
+    """Show the commands whose first word this is, or refuse it."""
+    group = {full: entry for full, entry in COMMANDS.items() if full.startswith(f"{name} ")}
+    if group and (not rest or rest[0] in ("-h", "--help")):
+        print(f"usage: akida-jax {name} COMMAND ...\n\n{_list_commands(group)}",
+              file=None if rest else sys.stderr)  # fmt: skip
+        return 0 if rest else 2
+    known = group or COMMANDS
+    given = " ".join([name, *rest[:1]]) if group else name
+    raise ValueError(f"no command {given!r}; there are {', '.join(known)}")
 
 
 if __name__ == "__main__":

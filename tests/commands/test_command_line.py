@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from akida_jax.command_line import COMMANDS
+from akida_jax.events import EVENT_DTYPE, write_bin
 from akida_jax.zoo.pretrained_models import pretrained, pretrained_bytes
 from tests.interop.keras_writer import write_keras
 
@@ -26,6 +27,8 @@ def files(tmp_path, monkeypatch):
     shape = pretrained("akida_tiny_synthetic").input_shape
     np.save("input.npy", np.ones((2, *shape), np.uint8))
     write_keras("keras.h5", small_keras(shape), shape)
+    write_bin("recording.bin", np.zeros(2, EVENT_DTYPE))
+    np.save("labels.npy", np.array([0, 1]))
     return tmp_path
 
 
@@ -97,12 +100,12 @@ def test_an_unknown_command_is_refused(command):
     ],
 )
 def test_the_example_of_each_help_works(name, command, files):
-    result = command(name, "--help")
+    result = command(*name.split(), "--help")
     assert result.code == 0
     assert f"usage: akida-jax {name} " in result.out
     (example,) = re.findall(r"^ *Example: akida-jax (.*?) *$", result.out, re.MULTILINE)
     before = {path.name for path in files.iterdir()}
-    assert example.split()[0] == name
+    assert example.startswith(f"{name} ") or example == name
     result = command(*example.split())
     assert result.code == 0, result.err
     assert result.out
@@ -112,6 +115,10 @@ def test_the_example_of_each_help_works(name, command, files):
         "export-c": {"firmware"},
         "export-jax": {"model.jaxexport"},
         "export-onnx": {"model.onnx"},
+        "show events": {"events.gif"},
+        "show activity": {"activity.png"},
+        "show confusion": {"confusion.png"},
+        "show mesh": {"mesh.png"},
         "train": {"runs"},
         "sweep": {"runs"},
     }
@@ -120,8 +127,10 @@ def test_the_example_of_each_help_works(name, command, files):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option_is_bad_usage(name, command):
-    positional = {"summary": ("m",), "convert": ("m", "t"), **dict.fromkeys(EXPORTS, ("m", "t"))}
-    result = command(name, *positional.get(name, ()), "--nope")
+    positional = {"summary": ("m",), "convert": ("m", "t"), **dict.fromkeys(EXPORTS, ("m", "t")),
+                  "show events": ("r",), "show activity": ("m", "x"), "show mesh": ("m",),
+                  "show confusion": ("m", "x", "y")}  # fmt: skip
+    result = command(*name.split(), *positional.get(name, ()), "--nope")
     assert result.code == 2
     assert "nope" in result.out + result.err
     assert "Traceback" not in result.err
