@@ -32,7 +32,7 @@ def readme_names() -> dict:
 
 
 #: Pages whose code needs nothing that it does not make.
-RUNNABLE = ("docs/getting-started.md", "docs/concepts.md", "docs/api/index.md")
+RUNNABLE = ("docs/getting-started.md", "docs/concepts.md", "docs/api/index.md", "docs/looking.md")
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
