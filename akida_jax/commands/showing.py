@@ -34,7 +34,7 @@ _MOST_FRAMES = 1000
 #: A larger one is hardly a sensor's; it comes of a damaged coordinate.
 _WIDEST = 2048
 #: Longer side of one picture in an animation and in a sheet, in pixels.
-_ANIMATION_PIXELS, _SHEET_PIXELS = 384, 144
+_ANIMATION_PIXELS, _SHEET_PIXELS = 384, 256
 
 
 def show_events(

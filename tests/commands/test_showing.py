@@ -77,7 +77,7 @@ def test_a_sheet_with_colours_sensor_and_windows_of_events(command, recording):
     assert "2 of 2 windows, 4 of 4 events, sensor 36 x 18\n" in result.out
     with Image.open("e.PNG") as image:
         sheet = image.convert("RGB")
-    zoom = 144 // 36
+    zoom = 256 // 36
     # The first window begins behind the margin of 2 and the outline of 1.
     assert sheet.getpixel((3, 3)) == colour("lime", 1 / 2)
     assert sheet.getpixel((3 + 4 * zoom, 3 + 2 * zoom)) == (0, 0, 0)

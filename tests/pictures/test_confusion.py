@@ -26,6 +26,16 @@ def test_the_picture_shows_counts_and_shares():
     assert style.ink_on(to_rgb(darkest)) == "white"
 
 
+def test_very_many_classes_have_neither_names_nor_counts():
+    figure = draw_confusion(np.eye(1000, dtype=int), list(map(str, range(1000))), "title")
+    (axis,) = figure.axes
+    assert axis.images[0].get_array().shape == (1000, 1000)
+    assert not axis.texts
+    assert max(figure.get_size_inches()) < 30
+    few = draw_confusion(np.eye(60, dtype=int), ["a"] * 60, "title")
+    assert len(few.axes[0].texts) == 60
+
+
 def test_names_that_do_not_suit_are_refused():
     with pytest.raises(ValueError, match=r"2 names for a confusion matrix of \(3, 3\)"):
         draw_confusion(np.zeros((3, 3), int), ["a", "b"], "title")
