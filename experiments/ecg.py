@@ -43,6 +43,7 @@ from akida_jax.zoo.datasets.ecg_windows import (
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from akida_jax.zoo.rhythm_scores import record_probabilities, score_records, stratified_folds
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
+from experiments.records import pictures
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
@@ -412,7 +413,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
         f"{result['n_test']} records{spread}; {result['potentials_compared']:,} potentials of the "
         "quantized network, dense and event executor compared: all equal."
     )
-    console.print(f"JSON: {folder}/; a folder beside it for each fold, with its model",
+    console.print(f"JSON, confusion: {folder}/; a folder beside it for each fold, with its model",
                   soft_wrap=True, highlight=False)  # fmt: skip
 
 
@@ -424,6 +425,7 @@ def main(arguments: list[str] | None = None) -> dict:
     result = run(config, console)
     if config.keep:
         keep_result(result, RESULTS, by="model", presets=PRESETS)
+    pictures.draw_confusion({**result, "class_names": RHYTHMS}, config.folder / "confusion.png")
     report(result, config.folder, console)
     return result
 

@@ -70,7 +70,8 @@ def draw_history(result: dict, path: Path) -> None:
 
 def draw_confusion(result: dict, path: Path) -> None:
     """Draw the confusion matrix of the integer model."""
-    title = f"{result['title']}\n{result['accuracy']['integer']:.1%} of {result['n_test']} windows"
+    right = f"{result['accuracy']['integer']:.1%} of {result['n_test']:,} test examples"
+    title = f"{result['title']}\n{right}"
     confusion = np.array(result["confusion"])
     save_figure(pictures.draw_confusion(confusion, result["class_names"], title), path)
 

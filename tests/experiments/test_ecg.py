@@ -1,6 +1,7 @@
 import json
 import struct
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -61,6 +62,7 @@ def test_a_run_from_records_to_result(records, tmp_path):
     result = ecg.main(given)
     (folder,) = output.glob("*-seed0-????????")
     assert result == json.loads((folder / "result.json").read_text())
+    assert plt.imread(folder / "confusion.png")[..., :3].var() > 1e-3
     assert result["n_test"] == np.sum(result["confusion"]) == 16
     assert result["accuracy"]["integer"] == np.trace(result["confusion"]) / 16
     assert result["accuracy"]["integer"] == result["accuracy"]["quantized"]
