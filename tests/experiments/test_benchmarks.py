@@ -154,7 +154,7 @@ def test_every_layer_has_the_share_of_zeros(share):
     assert levels.max() == 15  # steps spread what is left over all levels
     row = {"network": "small", "sparsity": share, "batch": 2, "found": {"input": 0.0, "one": 0.5,
            "two": 0.25, "last": 0.0}}  # fmt: skip
-    row["variants"] = sparsity.measure(model, x[:2], sparsity.Options(rounds=1, peers=False))
+    row["variants"] = sparsity.measure(model, x[:2], rounds=1, peers=False)
     assert set(row["variants"]) - {"native"} == {"dense", "event"}
     assert f"| small | {share:.0%} | 25% to 50% | 2 |" in report.sparsity_table([row])
 
