@@ -1,15 +1,17 @@
 """The notebooks of docs/notebooks, each run from top to bottom in a kernel of its own.
 
-    python -m experiments.notebooks                        # all, as docs/notebooks.md shows them
+    python -m experiments.notebooks                        # all of them at full size
     python -m experiments.notebooks smoke                  # all of them, in some minutes
     python -m experiments.notebooks smoke --names sweep    # some of them
 
-Needs the extra `notebooks`; no network. ``--keep`` writes results/notebooks.json, the pictures
-and the table of docs/notebooks.md.
+Needs the extra `notebooks`; no network. ``--keep`` writes what was run into
+results/notebooks.json, docs/pictures and the table of docs/notebooks.md.
 """
 
 import dataclasses
+import json
 import os
+import resource
 import shutil
 import time
 from collections.abc import Iterable
@@ -46,7 +48,7 @@ class Config:
       names: of the notebooks.
       size: "full", or "smoke", whose accuracies mean nothing.
       output: folder that receives one folder per notebook; an earlier one is replaced.
-      keep: write result, pictures and table where they are committed.
+      keep: write results, pictures and table where they are committed.
     """
 
     names: tuple[str, ...] = NAMES
@@ -55,9 +57,9 @@ class Config:
     keep: bool = False
 
     def __post_init__(self):
-        """Refuse names that no notebook has, and a result that is not all of them."""
-        kept = self.names == NAMES and self.size == "full"
-        others = ["--keep needs all notebooks at full size"] if self.keep and not kept else []
+        """Refuse names that no notebook has, and results of another size than is shown."""
+        small = self.keep and self.size != "full"
+        others = [f"--keep needs --size full, got {self.size}"] if small else []
         check_settings(self, {}, {"names": NAMES}, others=others)
 
 
@@ -115,25 +117,31 @@ def drawn(name: str, folder: Path) -> Path:
     return folder / "runs" / "notebooks" / name / SHOWN[name]
 
 
-def run(config: Config, console: Console) -> dict[str, Any]:
-    """Run the notebooks one after the other; return how long each took, in seconds."""
-    seconds = {}
+def run(config: Config, console: Console) -> dict[str, dict[str, Any]]:
+    """Run the notebooks one after the other; return for each machine and seconds taken."""
+    runs = {}
     for name in config.names:
         folder = Path(config.output, name)
         if folder.exists():
             shutil.rmtree(folder)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _processor_s()
         with console.status(f"Running {name} ..."):
             notebook = execute(name, folder, size=config.size)
-        seconds[name] = round(time.perf_counter() - start, 1)
+        runs[name] = {
+            **describe_machine(_PACKAGES),
+            "seconds": round(time.perf_counter() - start, 1),
+            "processor_s": round(_processor_s() - before, 1),
+        }
         write_text(folder / f"{name}.ipynb", _as_text(notebook))
-        console.print(f"{name}: {seconds[name]:.0f} s, {folder}/{name}.ipynb", soft_wrap=True)
-    return {
-        "experiment": "notebooks",
-        "size": config.size,
-        **describe_machine(_PACKAGES),
-        "seconds": seconds,
-    }
+        took = f"{runs[name]['seconds']:.0f} s, {runs[name]['processor_s']:.0f} s of processor time"
+        console.print(f"{name}: {took}; {folder}/{name}.ipynb", soft_wrap=True, highlight=False)
+    return runs
+
+
+def _processor_s() -> float:
+    """Return processor time of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _as_text(notebook: Any) -> str:
@@ -144,20 +152,35 @@ def _as_text(notebook: Any) -> str:
 
 def times_table(result: dict[str, Any]) -> str:
     """Return how long each notebook took, as Markdown."""
-    rows = [[f"{name}.ipynb", f"{s / 60:.1f}"] for name, s in result["seconds"].items()]
-    return make_table(["notebook", "minutes"], rows, numbers=True)
+    rows = [
+        [f"{name}.ipynb", *(f"{run[key] / 60:.1f}" for key in ("seconds", "processor_s"))]
+        for name, run in result["runs"].items()
+    ]
+    return make_table(["notebook", "minutes", "minutes of processor time"], rows, numbers=True)
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def keep(runs: dict[str, dict[str, Any]], output: Path) -> None:
+    """Write results, pictures and table where they are committed; other notebooks' stay."""
+    known = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
+    known |= runs
+    result = {
+        "experiment": "notebooks",
+        "size": "full",
+        "runs": {name: known[name] for name in NAMES if name in known},
+    }
+    write_json(RESULTS, result)
+    for name in SHOWN.keys() & runs.keys():
+        shutil.copy(drawn(name, output / name), PICTURES / f"notebook_{name}.png")
+    write_text(DOCUMENT, fill(DOCUMENT.read_text(), {"times": times_table(result)}))
+
+
+def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """Run a preset, "default" if none is named, with its settings overridden."""
     config = read_settings(PRESETS, arguments)
-    result = run(config, Console())
+    runs = run(config, Console())
     if config.keep:
-        write_json(RESULTS, result)
-        for name in SHOWN:
-            shutil.copy(drawn(name, Path(config.output, name)), PICTURES / f"notebook_{name}.png")
-        write_text(DOCUMENT, fill(DOCUMENT.read_text(), {"times": times_table(result)}))
-    return result
+        keep(runs, Path(config.output))
+    return runs
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments import notebooks
 
@@ -192,10 +193,43 @@ def test_a_cell_that_fails_ends_the_run(tiny):
     [
         ({"names": ("quickstart", "slow")}, "--names must be one of quickstart, .*, got slow"),
         ({"names": ()}, "--names must name at least one value"),
-        ({"keep": True, "size": "smoke"}, "--keep needs all notebooks at full size"),
-        ({"keep": True, "names": ("sweep",)}, "--keep needs all notebooks at full size"),
+        ({"keep": True, "size": "smoke"}, "--keep needs --size full, got smoke"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         notebooks.Config(**settings)
+
+
+def test_what_is_kept_joins_what_was_there(tmp_path, monkeypatch):
+    document = tmp_path / "notebooks.md"
+    document.write_text("before\n<!-- table: times -->\n<!-- end -->\nbehind\n")
+    for name, path in (("DOCUMENT", document), ("RESULTS", tmp_path / "notebooks.json"),
+                       ("PICTURES", tmp_path)):  # fmt: skip
+        monkeypatch.setattr(notebooks, name, path)
+    picture = notebooks.drawn("quickstart", tmp_path / "runs" / "quickstart")
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"drawn")
+    for name, seconds in (("sweep", 90.0), ("quickstart", 30.0), ("sweep", 120.0)):
+        notebooks.keep({name: {"seconds": seconds, "processor_s": 60.0}}, tmp_path / "runs")
+    assert document.read_text().splitlines() == [
+        "before",
+        "<!-- table: times -->",
+        "| notebook | minutes | minutes of processor time |",
+        "| --- | ---: | ---: |",
+        "| quickstart.ipynb | 0.5 | 1.0 |",
+        "| sweep.ipynb | 2.0 | 1.0 |",
+        "<!-- end -->",
+        "behind",
+    ]
+    assert (tmp_path / "notebook_quickstart.png").read_bytes() == b"drawn"
+
+
+def test_a_run_leaves_the_notebook_with_its_outputs(tiny):
+    config = notebooks.Config(size="smoke", output=str(tiny / "runs"))
+    object.__setattr__(config, "names", ("tiny",))
+    runs = notebooks.run(config, Console(quiet=True))
+    assert runs["tiny"]["seconds"] > 0 < runs["tiny"]["processor_s"]
+    assert runs["tiny"]["versions"]["nbclient"]
+    left = nbformat.read(tiny / "runs" / "tiny" / "tiny.ipynb", as_version=4)
+    assert left.cells[0].outputs[0].text == "smoke\n"
