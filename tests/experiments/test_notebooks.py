@@ -1,6 +1,7 @@
 """Notebooks: committed without outputs, installed from the source archive, run at smoke size."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from experiments import notebooks
+from experiments.records.documents import fill
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra notebooks")
 pytest.importorskip("nbclient", reason="notebooks need the extra notebooks")
@@ -233,3 +235,13 @@ def test_a_run_leaves_the_notebook_with_its_outputs(tiny):
     assert runs["tiny"]["versions"]["nbclient"]
     left = nbformat.read(tiny / "runs" / "tiny" / "tiny.ipynb", as_version=4)
     assert left.cells[0].outputs[0].text == "smoke\n"
+
+
+def test_the_document_shows_the_committed_results():
+    result = json.loads(notebooks.RESULTS.read_text())
+    assert set(result["runs"]) <= set(notebooks.NAMES)
+    text = notebooks.DOCUMENT.read_text()
+    assert "<!-- table: times -->" in text
+    assert fill(text, {"times": notebooks.times_table(result)}) == text
+    shown = re.findall(r"pictures/notebook_(\w+)\.png", text)
+    assert set(shown) == notebooks.SHOWN.keys() & result["runs"].keys()
