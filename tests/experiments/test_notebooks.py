@@ -89,6 +89,7 @@ def test_a_notebook_runs_and_its_results_hold(name, tmp_path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     texts = [output.get("text", "") for cell in cells for output in cell.outputs]
     assert "Traceback" not in "".join(texts)
+    assert "\x1b[" not in "".join(texts)  # bars and colours are for terminals
     if name in notebooks.SHOWN:
         assert notebooks.drawn(name, tmp_path).read_bytes().startswith(b"\x89PNG")
         assert any("image/png" in o.get("data", {}) for cell in cells for o in cell.outputs)
