@@ -19,7 +19,8 @@ from akida_jax.writing import replace_file
 
 COLOURS = {"akida_tiny": "#1b7837", "akida_small": "#762a83"}
 LABELS = {"akida_tiny": "Akida Tiny", "akida_small": "Akida Small", "akidanet": "AkidaNet",
-          "gxnor": "GXNOR", "mobilenet": "MobileNet v1"}  # fmt: skip
+          "akidanet_faces": "AkidaNet", "gxnor": "GXNOR", "mobilenet": "MobileNet v1",
+          "mobilenet_faces": "MobileNet v1"}  # fmt: skip
 _ON, _OFF = np.array([0.84, 0.19, 0.15]), np.array([0.13, 0.40, 0.67])
 
 
