@@ -144,8 +144,8 @@ def change_table(every: Sequence[Pair]) -> str:
         cells = [_changes(pair.changes(quantity)) for quantity in quantities]
         lines.append(["here", pair.where, pair.resolution, *cells[:3], EMPTY, *cells[3:]])
     heads = ["row", "data, alpha", "resolution", "float accuracy", "4-bit accuracy",
-             "fps", "power, as published", "dynamic power, modelled", "power, modelled",
-             "dynamic energy, modelled", "energy, modelled", "events",
+             "fps, modelled if here", "power, as published", "dynamic power, modelled",
+             "power, modelled", "dynamic energy, modelled", "energy, modelled", "events",
              "synaptic operations"]  # fmt: skip
     return make_table(heads, lines)
 
@@ -169,8 +169,9 @@ def _paper_changes() -> list[list[str]]:
 
 def _changes(values: Sequence[float]) -> str:
     """Return the mean, and behind it each seed."""
-    mean = f"{statistics.mean(values):+.2f}"
-    return mean if len(values) == 1 else f"{mean} ({', '.join(f'{v:+.2f}' for v in values)})"
+    # Adding 0.0 takes the sign from a zero.
+    mean, *each = (f"{round(v, 2) + 0.0:+.2f}" for v in (statistics.mean(values), *values))
+    return mean if len(each) == 1 else f"{mean} ({', '.join(each)})"
 
 
 def layer_table(every: Sequence[Pair], field: str) -> str:

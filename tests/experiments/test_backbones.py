@@ -11,6 +11,7 @@ from akida_jax import mapping, zoo
 from akida_jax.mapping.calibration.measurements import read_paper
 from experiments import backbone_report, backbones, faces, train
 from experiments.paper_tables import random_model
+from experiments.records.documents import fill
 
 
 def row(network, seed, *, share, fps, events=(100.0, 40.0, 8.0), alpha=0.5):
@@ -106,6 +107,27 @@ def test_the_layers_by_hand():
     assert lines[2:] == ["| 0 | conv | 25.0 | 25.0 |", "| 1 | separable / conv | 75.0 | 75.0 |"]
     lines = backbone_report.layer_table(every, "events").splitlines()
     assert lines[2:] == ["| 1 | separable / conv | 40 | 40 |", "| 2 | classifier | 8 | 8 |"]
+
+
+def test_the_document_is_made_from_the_results():
+    results = backbone_report.stored()
+    text = backbone_report.DOCUMENT.read_text()
+    made = backbone_report.tables(results)
+    assert all(text.count(f"<!-- table: {name} -->") == 1 for name in made)
+    assert fill(text, made) == text
+
+
+def test_the_committed_results_are_whole():
+    results = backbone_report.stored()
+    assert results
+    for one in results:
+        assert backbone_report.pairs(one)
+        assert len({point["data_fingerprint"] for point in one["points"]}) == 1
+        assert len({(point["n_train"], point["n_test"]) for point in one["points"]}) == 1
+        for point in one["points"]:
+            assert point["potentials_equal"] == {"dense": True, "event": True}
+            assert point["accuracy"]["quantized"] == point["accuracy"]["integer"]
+            assert not any(code.endswith("-dirty") for code in point["code"])
 
 
 @pytest.mark.parametrize(("data", "kind"), [("fashion-mnist", train), ("orl-faces", faces)])
