@@ -60,13 +60,10 @@ def paper_frame_rates() -> list[dict]:
 def paper_model(name: str, row: dict) -> aj.Model:
     """Return the network of a row of `paper_frame_rates`; "mobilenet" or "akidanet"."""
     shape = (row["height"], row["width"], 3)
-    model = zoo.blank_model(name, alpha=row["alpha"], input_shape=shape)
-    if row["classes"] == 1000:
-        return model
-    faces = zoo.blank_model("akidanet_faces", alpha=row["alpha"], input_shape=shape,
-                            classes=row["classes"])  # fmt: skip
-    body = len(model.layers) - 1
-    return aj.Model([*model.layers[:body], *faces.layers[body:]])
+    head = "" if row["classes"] == 1000 else "_faces"
+    return zoo.blank_model(
+        f"{name}{head}", alpha=row["alpha"], input_shape=shape, classes=row["classes"]
+    )
 
 
 def fit_akd1000(law: Law) -> tuple[Law, list[dict]]:

@@ -5,9 +5,10 @@
     python -m experiments.faces smoke             # two people, in under a minute
 
 AkidaNet 0.5 with an embedding of 128, from scratch: float, then 8/4/4 bits, then the chip's
-integers. The paper trains it on CASIA-WebFace and verifies on LFW (its Table 5: 70.18 % and
-97.25 %); 400 images of 40 people are no match for 494,414 of 10,575, so its numbers and these
-cannot be compared. Results: results/faces.json, which ``--keep`` writes.
+integers; ``--model mobilenet_faces`` trains MobileNet v1 in its place. The paper trains AkidaNet
+on CASIA-WebFace and verifies on LFW (its Table 5: 70.18 % and 97.25 %); 400 images of 40 people
+are no match for 494,414 of 10,575, so its numbers and these cannot be compared.
+Results: results/faces.json, which ``--keep`` writes.
 
 Interrupt it at any time: the same command goes on where it stopped.
 """
@@ -38,6 +39,7 @@ from akida_jax.zoo.datasets.faces import (
 )
 from akida_jax.zoo.datasets.fingerprints import fingerprint_arrays
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
+from experiments.records import pictures
 from experiments.training import evaluation
 from experiments.training.recipes import Recipe, cross_entropy, two_phases
 from experiments.training.runs import (
@@ -98,7 +100,7 @@ class Config:
     data_dir: str | None = None
     n_people: int = N_PEOPLE
     n_train: int = 5
-    model: Literal["akidanet_faces"] = "akidanet_faces"
+    model: Literal["akidanet_faces", "mobilenet_faces"] = "akidanet_faces"
     alpha: float = 0.5
     embedding: int = 128
     seed: int = 0
@@ -188,7 +190,7 @@ def run(config: Config, console: Console) -> dict:
     return this.write_result(
         config,
         experiment="faces",
-        title=f"AkidaNet {config.alpha:g}, {config.task} of ORL faces",
+        title=f"{pictures.LABELS[config.model]} {config.alpha:g}, {config.task} of ORL faces",
         source=data.source,
         terms=data.terms,
         n_train=len(data.train.x),

@@ -1,8 +1,8 @@
 """AkidaNet and MobileNet v1 in the form that the first Akida generation runs.
 
 Thirteen convolutions behind an input convolution, global average pooling and a
-classifier; the width multiplier alpha scales every filter count. MobileNet v1 has
-separable layers where AkidaNet begins with full convolutions.
+classifier; the width multiplier alpha scales every filter count. In MobileNet v1 all thirteen
+are separable; AkidaNet differs in that the first three are full convolutions.
 
 Source: Carlson et al. (BrainChip), "Deploying ML Applications at the Edge with AKIDA and
 MetaTF"; layer table of the vendor's Apache-2.0 package akida-models (facts); Howard et al.,
@@ -121,22 +121,27 @@ def edge_layers(
 
 def face_layers(
     *,
+    base: str = "akidanet",
     input_shape: Shape = (112, 96, 3),
     alpha: float = 0.5,
     classes: int | None = 10575,
     embedding: int = 128,
     **form: Any,
 ) -> list[InputData | Layer]:
-    """Return AkidaNet with a face embedding.
+    """Return AkidaNet or MobileNet v1 with a face embedding.
+
+    The paper's Table 2 compares the two. Which head its MobileNet v1 has is not published;
+    here it is the same.
 
     Args:
+      base: key of `FULL_CONVOLUTIONS`.
       input_shape: height, width, channels of the images.
       alpha: width multiplier.
       classes: people to identify; None ends with the embedding, for verification.
       embedding: units of the embedding.
       **form: `halvings` and `downsampling`, as of `akidanet_layers`.
     """
-    *pooled, _ = akidanet_layers("akidanet", input_shape=input_shape, alpha=alpha, **form)
+    *pooled, _ = akidanet_layers(base, input_shape=input_shape, alpha=alpha, **form)
     head: list[Layer] = [Dense(units=embedding, activation=classes is not None, name="embedding")]
     if classes is not None:
         head.append(Dense(units=classes, activation=False, name="classifier"))

@@ -67,6 +67,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "ds_cnn": Architecture(layers=ds_cnn_layers),
     "ecg": Architecture(layers=ecg_layers),
     "gxnor": Architecture(layers=gxnor_layers, bits=(2, 2, 1)),
+    "mobilenet_faces": Architecture(layers=functools.partial(face_layers, base="mobilenet")),
     "pointnet": Architecture(layers=pointnet_layers),
     "vgg_like": Architecture(layers=vgg_like_layers, bits=(8, 2, 2)),
     "yolo": Architecture(layers=yolo_layers),

@@ -16,7 +16,8 @@ from akida_jax.pictures import save_figure, style
 
 COLOURS = {"akida_tiny": style.GREEN, "akida_small": style.BLUE}
 LABELS = {"akida_tiny": "Akida Tiny", "akida_small": "Akida Small", "akidanet": "AkidaNet",
-          "gxnor": "GXNOR", "mobilenet": "MobileNet v1"}  # fmt: skip
+          "akidanet_faces": "AkidaNet", "gxnor": "GXNOR", "mobilenet": "MobileNet v1",
+          "mobilenet_faces": "MobileNet v1"}  # fmt: skip
 
 
 @style.in_style

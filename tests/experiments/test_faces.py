@@ -49,12 +49,18 @@ def test_the_embedding_is_the_layer_before_the_classifier(orl):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["verification", "identification"])
-def test_a_run_from_images_to_result(orl, tmp_path, task, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [("verification", "akidanet_faces"), ("identification", "mobilenet_faces")],
+)
+def test_a_run_from_images_to_result(orl, tmp_path, task, model, monkeypatch):
     monkeypatch.setattr(faces, "RESULTS", tmp_path / "faces.json")
-    given = ["smoke", "--data-dir", str(orl), "--output", str(tmp_path / "runs"), "--task", task]
+    given = ["smoke", "--data-dir", str(orl), "--output", str(tmp_path / "runs"), "--task", task,
+             "--model", model]  # fmt: skip
     n_people = "36" if task == "verification" else "3"
     result = faces.main([*given, "--n-people", n_people, "--n-train", "8", "--folds", "2"])
+    names = {"akidanet_faces": "AkidaNet", "mobilenet_faces": "MobileNet v1"}
+    assert result["title"] == f"{names[model]} 0.0625, {task} of ORL faces"
     assert result["accuracy"]["integer"] == result["accuracy"]["quantized"]
     assert result["potentials_equal"] == {"dense": True, "event": True}
     assert [row["phase"] for row in result["history"]] == ["float", "quantized"]

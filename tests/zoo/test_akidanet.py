@@ -62,6 +62,19 @@ def test_layers_follow_the_table():
     assert model.output_shape == (1, 1, 1000)
 
 
+@pytest.mark.parametrize("head", ["", "_faces"])
+def test_the_two_networks_differ_in_three_layers_alone(head):
+    options = {"alpha": 0.25, "input_shape": (64, 64, 1), "classes": 5}
+    mobile, akida = (zoo.blank_model(f"{n}{head}", **options) for n in ("mobilenet", "akidanet"))
+    assert [p.in_shape for p in mobile.programs] == [p.in_shape for p in akida.programs]
+    assert mobile.output_shape == akida.output_shape == (1, 1, 5)
+    places = [i for i, (a, b) in enumerate(zip(mobile.layers, akida.layers, strict=True)) if a != b]
+    assert places == [1, 2, 3]
+    for place in places:
+        assert isinstance(mobile.layers[place], aj.SeparableConvolutional)
+        assert isinstance(akida.layers[place], aj.Convolutional)
+
+
 def test_bits_of_the_blank_model():
     model = zoo.blank_model("akidanet", alpha=0.25, bits=(8, 2, 1))
     assert [layer.weight_bits for layer in model.layers] == [8] + [2] * 14

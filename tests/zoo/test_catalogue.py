@@ -20,7 +20,7 @@ def test_list():
     assert zoo.list() == [
         "akida_small", "akida_small_edge", "akida_tiny", "akida_tiny_edge", "akidanet",
         "akidanet_ecg", "akidanet_edge", "akidanet_faces", "akidanet_plant_village", "ds_cnn",
-        "ecg", "gxnor", "mobilenet", "pointnet", "vgg_like", "yolo",
+        "ecg", "gxnor", "mobilenet", "mobilenet_faces", "pointnet", "vgg_like", "yolo",
     ]  # fmt: skip
 
 
@@ -87,6 +87,7 @@ SMALL = {
     "ecg": {},
     "gxnor": {},
     "mobilenet": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3},
+    "mobilenet_faces": {"alpha": 0.25, "input_shape": (64, 64, 3), "classes": 3, "embedding": 9},
     "pointnet": {"input_shape": (8, 16, 3), "classes": 3},
     "vgg_like": {},
     "yolo": {"alpha": 0.25, "input_shape": (64, 64, 3), "anchors": 2},
