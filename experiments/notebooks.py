@@ -11,7 +11,6 @@ results/notebooks.json, docs/pictures and the table of docs/notebooks.md.
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import time
 from collections.abc import Iterable
@@ -139,7 +138,9 @@ def run(config: Config, console: Console) -> dict[str, dict[str, Any]]:
 
 
 def _processor_s() -> float:
-    """Return processor time of all processes that were started and have ended."""
+    """Return processor time of all processes that were started and have ended; not on Windows."""
+    import resource  # which Windows lacks
+
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -89,7 +89,7 @@ def draw_windows(
     """Draw every window, with its place in time and its number of events below it.
 
     Args:
-      windows: of `cut_windows`.
+      windows: of `cut_windows`, at least one.
       sensor: width and height in pixels.
       look: colours.
       zoom: side of the square that a pixel of the sensor becomes.
@@ -99,8 +99,11 @@ def draw_windows(
       ``(1 + zoom * x, 1 + zoom * y)``: an outline of one pixel runs around it.
 
     Raises:
-      ValueError: if an event lies outside the sensor, or the pictures take more than 256 MiB.
+      ValueError: if there is no window, an event lies outside the sensor, or the pictures take
+        more than 256 MiB.
     """
+    if not windows:
+        raise ValueError("no windows to draw; cut at least one")
     look = look or EventLook()
     font = ImageFont.truetype(font_manager.findfont(style.FONT), _FONT_PIXELS)
     texts = [_caption(i + 1, len(windows), window) for i, window in enumerate(windows)]
@@ -140,12 +143,21 @@ def save_animation(pictures: Sequence[Image.Image], path: Path, *, delay_ms: int
     Args:
       pictures: of `draw_windows`.
       path: the file to write, in a folder that exists.
-      delay_ms: how long each is shown, a multiple of 10.
+      delay_ms: how long each is shown; GIF counts in steps of 10.
+
+    Raises:
+      ValueError: if there is no picture.
     """
+    _check_pictures(pictures)
     first, *others = pictures
     with replace_file(path) as stream:
         first.save(stream, "GIF", save_all=True, append_images=others, duration=delay_ms, loop=0,
                    optimize=False)  # fmt: skip
+
+
+def _check_pictures(pictures: Sequence[Image.Image]) -> None:
+    if not pictures:
+        raise ValueError("no pictures to save; draw at least one window")
 
 
 def save_sheet(pictures: Sequence[Image.Image], path: Path) -> None:
@@ -154,7 +166,11 @@ def save_sheet(pictures: Sequence[Image.Image], path: Path) -> None:
     Args:
       pictures: of `draw_windows`; the sheet is about as wide as high.
       path: the file to write, in a folder that exists.
+
+    Raises:
+      ValueError: if there is no picture.
     """
+    _check_pictures(pictures)
     width, height = (side + 4 for side in pictures[0].size)
     columns = min(len(pictures), max(1, round(math.sqrt(len(pictures) * height / width))))
     rows = -(-len(pictures) // columns)

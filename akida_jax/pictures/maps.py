@@ -46,6 +46,8 @@ class ActivityMap:
 def count_maps(model: Model, x: Inputs, executor: str = "auto") -> list[ActivityMap]:
     """Count the events of every layer's output by position, in layer order.
 
+    Of the last layer, which fires nothing, potentials that are not zero are counted.
+
     Args:
       model: that runs.
       x: inputs, as for `Model.forward`; at least one.
@@ -74,7 +76,12 @@ def draw_maps(maps: list[ActivityMap], title: str) -> Figure:
     """Draw mean events per position of every layer, each with a scale of its own.
 
     It runs from 0 to the highest mean; for an output of one position, to the number of channels.
+
+    Raises:
+      ValueError: if there is no map.
     """
+    if not maps:
+        raise ValueError("no maps to draw; a model has at least one layer")
     columns = min(_COLUMNS, len(maps))
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(2.5 * columns + 0.4, 2.5 * rows + 0.5), layout="constrained")

@@ -45,11 +45,12 @@ def _commit() -> str | None:
 
     Results and documents, which experiments write themselves, may differ.
     """
-    results = ("experiments/results", "benchmarks/results", "docs", "README.md")
+    results = ("experiments/results", "benchmarks/results", "docs/pictures", "docs/*.md",
+               "README.md")  # fmt: skip
     written = [f":(exclude){path}" for path in results]
     commit = _git("rev-parse", "--short=12", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
-    modules = _git("ls-files", "--others", "--exclude-standard", "--", "*.py")
+    modules = _git("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.ipynb")
     if commit is None or changes is None or modules is None:
         return None
     return commit + "-dirty" * bool(changes or modules)

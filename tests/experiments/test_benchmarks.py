@@ -1,5 +1,5 @@
 import itertools
-import sys
+import platform
 
 import numpy as np
 import pytest
@@ -176,12 +176,12 @@ def test_each_way_is_held_to(constant, side, convolutions):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets the heap of glibc")
 def test_page_faults_of_a_step():
     # Arrays of a smaller network lie below the size from which memory is given back.
     options = faults.Options(network="akida_small", steps=3)
     taken = {way: faults.run(way, options) for way in faults.WAYS}
-    assert taken["kept"]["faults"] < taken["given back"]["faults"]
+    assert 2 * taken["kept"]["faults"] < taken["given back"]["faults"]
     rows = [{"network": "akida_small", "memory": way, **found} for way, found in taken.items()]
     assert report.faults_table(rows).count("akida_small") == 2
 
@@ -206,7 +206,7 @@ def test_the_document_shows_the_committed_results():
     assert all(f"<!-- table: {name} -->" in text for name in made)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets the heap of glibc")
 def test_memory_of_an_executor_alone(case, tmp_path):
     files = memory.prepare(case.model, case.x, tmp_path, peers=False)
     assert list(files) == ["native", "dense"]

@@ -21,6 +21,7 @@ def test_what_is_loaded():
     assert (anchors.max(1) >= 12 / 64).all()
 
 
+@pytest.mark.slow
 def test_a_network_begins_by_finding_nothing():
     config = small()
     _, test, anchors = detection.load(config)

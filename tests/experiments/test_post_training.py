@@ -40,6 +40,7 @@ def finished(data, tmp_path, monkeypatch):
     return post_training.Config(run=run, n_calibration=8, results=tmp_path / "results")
 
 
+@pytest.mark.slow
 def test_every_way_is_tried_once(finished, data, monkeypatch):
     result = post_training.run(finished, Console())
     assert json.loads((finished.results / "post_training.json").read_text())["rows"] == [

@@ -75,6 +75,7 @@ def train_under(bench, *, limit=np.inf, **weights):
     return run_epochs(bench)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activity", "weights"),
     [("l1", (0.02, 0.3)), ("hoyer", (0.1, 1.0)), ("events", (0.001, 0.01))],
@@ -109,6 +110,7 @@ def test_the_term_of_a_cost_is_physical():
         np.testing.assert_allclose(term, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_cost_term_is_that_of_the_events():
     """Energy is linear in the shares, so its slope is the sum of slopes times price per event."""
     twin = make_twin()
@@ -138,6 +140,7 @@ def test_the_gradient_of_a_cost_term_is_that_of_the_events():
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 def test_a_budget_is_met_and_the_multiplier_never_negative(bench):
     free = train_under(bench)[-1]["figures"]["events"]
     shares = sample_shares(make_twin(), DATA.x)
@@ -149,6 +152,7 @@ def test_a_budget_is_met_and_the_multiplier_never_negative(bench):
     assert max(row["multiplier"] for row in rows) > 0
 
 
+@pytest.mark.slow
 def test_without_a_binding_budget_nothing_changes():
     loose = make_pressure(budget=mapping.parse_budget("1 J"))
     outputs = []
@@ -159,6 +163,7 @@ def test_without_a_binding_budget_nothing_changes():
     np.testing.assert_array_equal(*outputs)
 
 
+@pytest.mark.slow
 def test_choices_follow_a_budget_of_bytes():
     budget = mapping.parse_budget("45 bytes")  # 36 with 2 bits everywhere, 72 with 4
     pressure = make_pressure(budget=budget, ascent=20.0)
@@ -187,6 +192,7 @@ def steps_of(network):
     return np.array([float(layer.step[...]) for layer in network.layers])
 
 
+@pytest.mark.slow
 def test_steps_are_learned_only_on_request(bench):
     before = steps_of(make_twin())
     train_under(bench)
@@ -266,6 +272,7 @@ def whole(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_a_search_ends_in_a_plain_network(whole):
     arrays, rows, _ = whole
     assert [row["phase"] for row in rows] == ["float", "search", "search", "quantized", "quantized"]
@@ -276,10 +283,8 @@ def test_a_search_ends_in_a_plain_network(whole):
     assert rows[3]["figures"]["size"] == rows[2]["figures"]["size"]
 
 
-@pytest.mark.parametrize(
-    "last", [pytest.param(1, marks=pytest.mark.slow), 2, 3, 4,
-             pytest.param(5, marks=pytest.mark.slow)]
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
 def test_a_run_under_pressure_resumes_with_the_same_bits(tmp_path, whole, last):
     def stop(row):
         if row["epoch"] == last:

@@ -80,6 +80,10 @@ def test_commit_and_its_mark(moved):
     module.write_text("")
     assert provenance.describe_code() == f"{commit[:12]}-dirty"
     module.unlink()
+    notebook = moved / "docs" / "notebook.ipynb"
+    notebook.write_text("{}")
+    assert provenance.describe_code() == f"{commit[:12]}-dirty"
+    notebook.unlink()
     file.write_text("two")
     assert provenance.describe_machine()["commit"] == f"{commit[:12]}-dirty"
     assert provenance.describe_code() == f"{commit[:12]}-dirty"

@@ -226,6 +226,7 @@ def test_facts_of_the_data():
     assert publish_model.data_facts(named) == expected
 
 
+@pytest.mark.slow
 def test_the_synthetic_model_reaches_its_accuracy():
     card = model_card(NAME)
     test = publish_model.load_test(card.experiment, card.settings)

@@ -128,6 +128,7 @@ def test_the_random_start_is_forgotten():
     assert int(trainer.state.average.updates) == 10
 
 
+@pytest.mark.slow
 def test_a_run_with_an_average_resumes_to_the_same_bits(tmp_path):
     class Stop(Exception):
         pass
@@ -222,6 +223,7 @@ def run_on(n, path, module="tests.experiments.sharded_step"):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_eight_devices_share_a_batch(tmp_path):
     finished = run_on(8, tmp_path / "eight.npz")
     assert finished.returncode == 0, finished.stderr

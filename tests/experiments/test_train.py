@@ -70,6 +70,7 @@ def halves(monkeypatch):
     monkeypatch.setattr(train_data, "load_images", lambda name, **given: make_set())
 
 
+@pytest.mark.slow
 def test_a_run_from_data_to_result(halves, tmp_path, capsys):
     result = train.main([*SHORT, "--output", str(tmp_path), "--flip"])
     folder = tmp_path / next(path.name for path in tmp_path.iterdir())
@@ -93,6 +94,7 @@ def test_a_run_from_data_to_result(halves, tmp_path, capsys):
     assert "This run is finished already" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stream_is_evaluated_piece_by_piece(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "load", lambda config: make_stream())
     result = train.main([*SHORT, "--output", str(tmp_path), "--bits", "4", "4", "2"])

@@ -1,5 +1,6 @@
 """Some thousand changed files; `python -m tests.fuzz` reads a hundred thousand."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import cases, run
 from tests.fuzz.bad_readers import BAD
+from tests.fuzz.keras_edits import KERAS
 from tests.fuzz.readers import READERS, Reader
 
 
@@ -115,3 +117,18 @@ def test_a_reader_that_hangs_or_ends_its_process_is_a_fault(monkeypatch):
     assert faults == {3: "no answer after 1 s", 5: "the process ended with 9"}
     assert sorted(path.name for path in done.folder.iterdir()) == ["bad_0_3.bad", "bad_0_5.bad"]
     shutil.rmtree(done.folder)
+
+
+@pytest.mark.slow  # a process for each file
+def test_every_change_of_keras_files_is_read_or_refused(tmp_path):
+    changes = {}
+    for index in itertools.count():
+        change, content = cases.make("h5", 11, index)
+        if change in KERAS and changes.setdefault(change, 0) < 3:
+            changes[change] += 1
+            path = tmp_path / f"{index}.h5"
+            path.write_bytes(content)
+            outcome = cases.judge("h5", change, path)
+            assert outcome.result != "wrong", (index, outcome)
+        if len(changes) == len(KERAS) and min(changes.values()) == 3:
+            break

@@ -246,6 +246,7 @@ EQUAL = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EQUAL)
 def test_every_order_computes_the_same(tmp_path, name):
     """Against plain loops in float64, in the forms of Keras 2 and 3."""

@@ -54,6 +54,7 @@ def test_uneven_widths_equal_the_dense_executor(name, path, rng):
         np.testing.assert_array_equal(np.asarray(network(x)), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_name", ["akida_tiny", "akidanet"])
 def test_networks_of_the_zoo_equal_the_dense_executor(model_name, path, rng):
     options = {"alpha": 0.25, "classes": 9, "input_shape": (64, 64, 3)}
@@ -77,7 +78,7 @@ def test_events_and_dense_rows_give_the_same(event_percent, path, rng):
 
 def test_the_share_by_which_a_layer_chooses_rises_with_its_filters(rng):
     shares = [measured_percent(n) for n in (1, 10, 32, 64, 100, 128, 1024)]
-    assert shares == [0, 1, 5, 10, 15, 20, 20]
+    assert shares == [0, 0, 3, 6, 9, 12, 12]
     programs = small_model(rng).programs
     chosen, held = (make_plan(programs, event_percent=n).layers for n in (None, 77))
     filters = [program.spec.map_shape(program.in_shape)[2] for program in programs]

@@ -82,6 +82,15 @@ def test_colours_of_data_sets_are_full_at_four_events():
     assert np.round(255 * colour_frame(2 * counts)).tolist() == [expected]
 
 
+def test_nothing_is_not_drawn(tmp_path):
+    with pytest.raises(ValueError, match="no windows to draw"):
+        draw_windows([], SENSOR)
+    for save in (save_animation, save_sheet):
+        with pytest.raises(ValueError, match="no pictures to save"):
+            save([], tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("full", [1, 3, 14])
 def test_an_animation_shows_every_event(windows, tmp_path, full):
     colours = ("#00ff00", "black")

@@ -25,6 +25,7 @@ def mean_outputs(network, x):
     return np.asarray(network(jnp.asarray(x))).mean(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [(8, 4, 4), (8, 2, 2)])
 def test_the_last_layer_has_the_float_networks_mean(samples, bits):
     network = make_network()

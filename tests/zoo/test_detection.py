@@ -261,6 +261,7 @@ def test_suppression_equals_plain_loops(rng, most):
         assert not found.scores[image, n:].any()
 
 
+@pytest.mark.slow
 def test_a_network_learns_one_scene():
     network = zoo.build("yolo", input_shape=(64, 64, 3), alpha=1 / 16, head_filters=16, classes=3,
                         anchors=2, halvings=3)  # fmt: skip

@@ -26,11 +26,12 @@ LARGEST_NEAR_DIVISOR = 2**16
 argument lies at least ``1 / (2 * divisor)``, 2**-17, from every whole number. As far as it
 matters, up to 17, float32 is off by less: 2**-20 by the rounded factor, 2**-21 by the product,
 2**-20 by the sum and 2**-25 by the rounded constant, together below 2**-18.6."""
-EVENT_PERCENT = 20
+EVENT_PERCENT = 12
 """Where at most this share of the words (four channels of a pixel) that a few rows of a convolution
 read is not zero, those rows go through their events one by one; of `EVENT_FILTERS` filters or more,
 of fewer in proportion, since what an event costs beside its products is shared by them. `python -m
-benchmarks.density` measures where the two ways meet. Where the processor's tiles multiply, events
+benchmarks.density` measures where the two ways meet, which differs between processors: the share is
+the lower of those found. Where the processor's tiles multiply, events
 never win and rows go by them only if all may (100)."""
 EVENT_FILTERS = 128
 _POOLS = {None: 0, "max": 1, "global_average": 2}

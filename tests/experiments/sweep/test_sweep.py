@@ -90,6 +90,7 @@ def test_from_the_command_line():
     assert sweep.PRESETS["default"][1].storage_url == "sqlite:///runs/sweep/digits.db"
 
 
+@pytest.mark.slow
 def test_one_training_for_all_placements(halves, tmp_path, monkeypatch, capsys):
     trained = []
     real = train.train_visibly
