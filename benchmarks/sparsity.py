@@ -34,7 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 AGAINST = "ONNX Runtime int8"
 LARGEST_STEP = 65535.0
-#: Shares of zeros at which ONNX Runtime 1.32 does not average: "parameter out of computation range".
+#: Shares of zeros at which ONNX Runtime 1.32 ends: "parameter out of computation range".
 REFUSED = {("akidanet", 0.9), ("akida_small", 0.7), ("akida_small", 0.9)}
 
 
