@@ -222,13 +222,9 @@ _FURTHER = {"sparsity": sparsity_table, "operations": operations_table, "faults"
 
 
 def load_results() -> dict[str, list[dict]]:
-    """Return the committed rows of every benchmark that is shown; none where not measured."""
+    """Return the committed rows of every benchmark that is shown."""
     names = ("executor", "density", "training", "memory", *_FURTHER)
-    files = {name: RESULTS / f"{name}.json" for name in names}
-    return {
-        name: json.loads(file.read_text())["rows"] if file.exists() else []
-        for name, file in files.items()
-    }
+    return {name: json.loads((RESULTS / f"{name}.json").read_text())["rows"] for name in names}
 
 
 def tables(results: dict[str, list[dict]]) -> dict[str, str]:

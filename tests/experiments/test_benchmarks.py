@@ -1,5 +1,8 @@
 import itertools
+import json
 import platform
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -206,7 +209,15 @@ def test_the_document_shows_the_committed_results():
     assert all(f"<!-- table: {name} -->" in text for name in made)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets the heap of glibc")
+@pytest.mark.parametrize(
+    "name", ["executor", "memory", "density", "training", "operations", "sparsity"]
+)
+def test_a_commit_holds_the_code_of_the_results(name):
+    commit = json.loads((report.RESULTS / f"{name}.json").read_text())["commit"]
+    assert re.fullmatch(r"[0-9a-f]{12}", commit)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_an_executor_alone(case, tmp_path):
     files = memory.prepare(case.model, case.x, tmp_path, peers=False)
     assert list(files) == ["native", "dense"]
