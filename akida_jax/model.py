@@ -238,8 +238,7 @@ class Model:
           ValueError: as `evaluate`.
         """
         labels = self._check_labels(labels, len(x))
-        classes = self.output_shape[2] // self._neurons_per_class
-        counts = np.zeros((classes, classes), np.int64)
+        counts = np.zeros((self._classes, self._classes), np.int64)
         np.add.at(counts, (labels, self.predict_classes(x, executor)), 1)
         return counts
 
@@ -258,9 +257,10 @@ class Model:
         Raises:
           ValueError: as `forward`.
         """
+        potentials = _layerwise(executor)
         parts = []
         for piece, count in self._pieces(x):
-            values = _run_and_keep(self.programs, piece, _layerwise(executor))
+            values = _run_and_keep(self.programs, piece, potentials)
             parts.append([np.asarray(one)[:count] for one in values])
         return {
             str(spec.name): np.concatenate(one).astype(np.uint8 if spec.activation else np.int32)
@@ -313,6 +313,10 @@ class Model:
         return last.neurons_per_class if isinstance(last, FullyConnected) else 1
 
     @property
+    def _classes(self) -> int:
+        return self.output_shape[2] // self._neurons_per_class
+
+    @property
     def _input(self) -> InputData | InputConvolutional:
         first = self.layers[0]
         assert isinstance(first, InputData | InputConvolutional)
@@ -353,7 +357,7 @@ class Model:
         labels = np.asarray(labels)
         if labels.shape != (n,) or not n:
             raise ValueError(f"need one label for each of {n} inputs, got {labels.shape}")
-        classes = self.output_shape[2] // self._neurons_per_class
+        classes = self._classes
         if labels.dtype.kind not in "iu":
             raise ValueError(f"labels must be integers in 0..{classes - 1}, got {labels.dtype}")
         if labels.min() < 0 or labels.max() >= classes:

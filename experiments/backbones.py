@@ -36,9 +36,15 @@ from akida_jax.zoo.parameters import count_parameters
 from experiments import faces, train, train_data
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.records.files import write_json
-from experiments.records.provenance import describe_machine
+from experiments.records.provenance import describe_machine, uncommitted
+from experiments.training import evaluation
 from experiments.training.origin import RESULT
-from experiments.training.runs import check_output, run_folder, without_places
+from experiments.training.runs import (
+    check_keep_any_seeds,
+    check_output,
+    run_folder,
+    without_places,
+)
 
 RESULTS = Path(__file__).parent / "results"
 DEVICE = mapping.AKD1000
@@ -228,12 +234,9 @@ def measure(model: aj.Model, x: UInt8[np.ndarray, "n h w c"]) -> dict[str, Any]:
 
     return {
         "parameters": count_parameters(model),
-        "weights": sum(p.spec.n_weights(p.in_shape) for p in model.programs),
-        "macs": {name: layer.macs // layer.samples for name, layer in activity.items()},
+        **evaluation.work_of(model, activity),
         "events": each("events_in"),
         "events_out": each("events_out"),
-        "synaptic_operations": each("synaptic_operations"),
-        "sparsity": activity.sparsity,
         "modelled": {mode: _modelled(model, activity, mode) for mode in MODES},
     }
 
@@ -257,26 +260,15 @@ def _show(row: Mapping[str, Any], console: Console) -> None:
     )
 
 
-def check_keep(config: Config) -> None:
-    """Refuse before a run what cannot be kept after it.
-
-    Raises:
-      ValueError: if the result is to be kept and no preset has these settings.
-    """
-    names = [name for name in PRESETS if name != "smoke"]
-    if config.keep and config.folder.name not in [PRESETS[n][1].folder.name for n in names]:
-        raise ValueError(f"--keep is for a preset, with any seeds: {', '.join(names)}")
-
-
 def main(arguments: list[str] | None = None) -> dict:
     """Run a preset with its settings overridden."""
     config = read_settings(PRESETS, arguments)
     console = Console()
-    check_keep(config)
+    check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
-    odd = {code for row in result["points"] for code in row["code"] if code.endswith("-dirty")}
+    odd = uncommitted(sorted({code for row in result["points"] for code in row["code"]}))
     if config.keep and odd:
-        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(sorted(odd))}")
+        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
     path = result_path(config.data) if config.keep else config.folder / RESULT
     write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)

@@ -38,7 +38,13 @@ from experiments.training import evaluation
 from experiments.training.options import STEP_RATE
 from experiments.training.pressure import Pressure, PressureState, sample_shares
 from experiments.training.recipes import Phase, Recipe
-from experiments.training.runs import check_output, open_run, run_folder, without_places
+from experiments.training.runs import (
+    check_keep_any_seeds,
+    check_output,
+    open_run,
+    run_folder,
+    without_places,
+)
 from experiments.training.trainer import Trainer
 from experiments.training.weights import load_weights, save_weights
 
@@ -322,17 +328,11 @@ def _measure(bench: Bench, point: Point, seed: int) -> dict[str, Any]:
     }
 
 
-def _check_keep(config: Config) -> None:
-    kept = [PRESETS[name][1] for name in ("fashion", "nmnist")]
-    if config.keep and config.folder.name not in [preset.folder.name for preset in kept]:
-        raise ValueError("--keep is for a preset, with any seeds: fashion, nmnist")
-
-
 def main(arguments: list[str] | None = None) -> dict:
     """Run a preset with its settings overridden."""
     config = read_settings(PRESETS, arguments)
     console = Console()
-    _check_keep(config)
+    check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
     path = result_path(config.data) if config.keep else config.folder / "result.json"
     write_json(path, result)

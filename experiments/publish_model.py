@@ -34,6 +34,7 @@ from akida_jax.zoo.pretrained_models import FORMS, LIMIT_BYTES, read_card
 from experiments import dvs_gesture, ecg, train_data
 from experiments.presets import run_command
 from experiments.records.files import write_json, write_text
+from experiments.records.provenance import uncommitted
 from experiments.training.recipes import Phase
 from experiments.training.runs import without_places
 
@@ -130,7 +131,7 @@ def _faults(result: dict) -> Iterator[str]:
         yield f"result.json lacks {', '.join(missing)}; run it again with the present code"
         return
     code = [result["commit"], *result.get("code", [])]
-    if any(not version or version.endswith("-dirty") for version in code):
+    if not all(code) or uncommitted(code):
         yield (
             f"it was made by code that no commit holds ({', '.join(map(str, code))}); run it "
             "again from a clean checkout"

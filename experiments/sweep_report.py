@@ -19,6 +19,7 @@ from akida_jax.pictures import save_figure
 from experiments.presets import run_command
 from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
+from experiments.records.provenance import uncommitted
 from experiments.sweeping.outputs import MEASURED, front_table, measured_cells, publish
 from experiments.sweeping.pictures import draw_front
 
@@ -57,8 +58,7 @@ def keep(folder: Path) -> None:
     if left:
         raise ValueError(f"{folder}: {len(left)} trials are left; the sweep's command goes on")
     codes = {code for row in result["rows"] for code in row["code"] or ()}
-    odd = sorted(code for code in codes if code.endswith("-dirty"))
-    if odd:
+    if odd := uncommitted(sorted(codes)):
         raise ValueError(f"{folder}: made by code that no commit holds, {', '.join(odd)}")
     kept = publish(result)
     write_json(result_path(result["name"]), kept)

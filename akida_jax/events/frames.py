@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Int, Int32, Shaped, UInt8
 
-from akida_jax.events.recordings import as_events, cut_events
+from akida_jax.events.recordings import as_events, cut_events, find_outside
 
 #: Counters held at once while counting; 8 bytes each.
 _MAX_COUNTERS = 2**22
@@ -92,11 +92,11 @@ def _check_recording(
         events = as_events(recording)
     except ValueError as error:
         raise ValueError(f"recording {index}: {error}") from error
-    outside = np.flatnonzero((events["x"] >= sensor[0]) | (events["y"] >= sensor[1]))
-    if outside.size:
-        x, y, _, _ = events[outside[0]].item()
+    outside = find_outside(events, sensor)
+    if outside is not None:
+        x, y, _, _ = events[outside].item()
         raise ValueError(
-            f"recording {index}: event {outside[0]} lies at ({x}, {y}), outside the sensor of "
+            f"recording {index}: event {outside} lies at ({x}, {y}), outside the sensor of "
             f"{sensor[0]} x {sensor[1]} pixels"
         )
     return events

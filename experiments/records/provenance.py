@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jax
 
+#: Behind the commit of code that differs from it.
+_MARK = "-dirty"
 _PACKAGES = ("akida-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -40,6 +42,11 @@ def describe_code() -> str:
     return _commit() or f"akida-jax {importlib.metadata.version('akida-jax')}"
 
 
+def uncommitted(code: Iterable[str]) -> list[str]:
+    """Return those of several descriptions of code that no commit holds."""
+    return [version for version in code if version.endswith(_MARK)]
+
+
 def _commit() -> str | None:
     """Return the commit of the checkout, with a mark if code differs; None outside one.
 
@@ -53,7 +60,7 @@ def _commit() -> str | None:
     modules = _git("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.ipynb")
     if commit is None or changes is None or modules is None:
         return None
-    return commit + "-dirty" * bool(changes or modules)
+    return commit + _MARK * bool(changes or modules)
 
 
 def _git(*arguments: str) -> str | None:

@@ -72,7 +72,11 @@ def integer_forms(
 
 def work(model: aj.Model, x: UInt8[np.ndarray, "n h w c"]) -> dict:
     """Return sparsity, synaptic operations and multiply-accumulates by layer, and weights."""
-    activity = model.activity(x)
+    return work_of(model, model.activity(x))
+
+
+def work_of(model: aj.Model, activity: aj.Activity) -> dict:
+    """Return the same of an activity that has been counted."""
     return {
         "sparsity": activity.sparsity,
         "synaptic_operations": {

@@ -20,7 +20,7 @@ import akida_jax as aj
 from akida_jax import quant
 from experiments import hosts
 from experiments.records.files import write_json, write_text
-from experiments.records.provenance import describe_code, describe_machine
+from experiments.records.provenance import describe_code, describe_machine, uncommitted
 from experiments.training import origin, trainer
 from experiments.training.checkpoints import Checkpoints
 from experiments.training.recipes import Phase
@@ -228,8 +228,7 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
     kept = {key: value for key, value in result.items() if key != "history"}
     kept["config"] = without_places(result["config"])
     _check_preset(kept["config"], presets)
-    odd = [version for version in result["code"] if version.endswith("-dirty")]
-    if odd:
+    if odd := uncommitted(result["code"]):
         raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
     kept = {"preset": result["config"][by], **kept}
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -254,6 +253,21 @@ def check_keep(config: Any, presets: Mapping[str, Any]) -> None:
     """
     if config.keep:
         _check_preset(_plain(config), presets)
+
+
+def check_keep_any_seeds(config: Any, presets: Mapping[str, Any]) -> None:
+    """Refuse before a run to keep its result, if no preset has its settings, whatever the seeds.
+
+    Args:
+      config: dataclass with the field ``keep`` and a ``folder`` that is the same for all seeds.
+      presets: of the experiment; that of "smoke" is not kept.
+
+    Raises:
+      ValueError: naming the presets.
+    """
+    names = [name for name in presets if name != "smoke"]
+    if config.keep and config.folder.name not in [presets[n][1].folder.name for n in names]:
+        raise ValueError(f"--keep is for a preset, with any seeds: {', '.join(names)}")
 
 
 def _check_preset(settings: dict[str, Any], presets: Mapping[str, Any]) -> None:

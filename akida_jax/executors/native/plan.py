@@ -31,8 +31,8 @@ EVENT_PERCENT = 12
 read is not zero, those rows go through their events one by one; of `EVENT_FILTERS` filters or more,
 of fewer in proportion, since what an event costs beside its products is shared by them. `python -m
 benchmarks.density` measures where the two ways meet, which differs between processors: the share is
-the lower of those found. Where the processor's tiles multiply, events
-never win and rows go by them only if all may (100)."""
+the lower of those found. Where the processor's tiles multiply, events never win and rows go by them
+only if all may (100)."""
 EVENT_FILTERS = 128
 _POOLS = {None: 0, "max": 1, "global_average": 2}
 
