@@ -36,10 +36,11 @@ from akida_jax.zoo.parameters import count_parameters
 from experiments import faces, train, train_data
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
 from experiments.records.files import write_json
-from experiments.records.provenance import describe_machine, uncommitted
+from experiments.records.provenance import describe_machine
 from experiments.training import evaluation
 from experiments.training.origin import RESULT
 from experiments.training.runs import (
+    check_code,
     check_keep_any_seeds,
     check_output,
     run_folder,
@@ -266,9 +267,8 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
-    odd = uncommitted(sorted({code for row in result["points"] for code in row["code"]}))
-    if config.keep and odd:
-        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
+    if config.keep:
+        check_code(sorted({code for row in result["points"] for code in row["code"]}))
     path = result_path(config.data) if config.keep else config.folder / RESULT
     write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)

@@ -39,6 +39,7 @@ from experiments.training.options import STEP_RATE
 from experiments.training.pressure import Pressure, PressureState, sample_shares
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.runs import (
+    check_code,
     check_keep_any_seeds,
     check_output,
     open_run,
@@ -66,7 +67,7 @@ class Config:
 
     Attributes:
       data: labelled data set; the last lies in $AKIDA_JAX_DATA.
-      n_train: training examples.
+      n_train: training examples; all, if there are no more.
       seeds: of weights and order; every point is trained with each.
       float_epochs: of the base, in float.
       tuned_epochs: of the base in 8/4/4 bits, and of every point from there.
@@ -89,17 +90,17 @@ class Config:
     """
 
     data: Literal["digits", "fashion-mnist", "nmnist"] = "fashion-mnist"
-    n_train: int = 3000
+    n_train: int = 30_000
     seeds: tuple[int, ...] = (0, 1, 2)
     float_epochs: int = 8
     tuned_epochs: int = 6
-    batch_size: int = 50
-    l1_weights: tuple[float, ...] = (0.3, 1.0, 3.0)
+    batch_size: int = 100
+    l1_weights: tuple[float, ...] = (0.1, 0.3, 1.0)
     hoyer_weights: tuple[float, ...] = (1.0,)
-    budgets: tuple[float, ...] = (0.75, 0.6, 0.45)
+    budgets: tuple[float, ...] = (0.75, 0.6, 0.5)
     step_budgets: tuple[float, ...] = (0.6,)
     sizes: tuple[float, ...] = (0.75,)
-    widths: tuple[float, ...] = (0.5,)
+    widths: tuple[float, ...] = (0.75, 0.5)
     float_rates: tuple[float, float] = (1e-5, 3e-3)
     quantized_rates: tuple[float, float] = (1e-5, 1e-3)
     output: str = "runs/budget"
@@ -120,7 +121,10 @@ class Config:
 
 PRESETS = {
     "fashion": ("Fashion-MNIST", Config()),
-    "nmnist": ("N-MNIST, windows of 100 ms", Config(data="nmnist")),
+    "nmnist": (
+        "N-MNIST, windows of 100 ms",
+        Config(data="nmnist", float_epochs=30, tuned_epochs=20, batch_size=50),
+    ),
     "smoke": (
         "every method once, in two minutes; the numbers mean nothing",
         Config(data="digits", n_train=60, seeds=(0,), float_epochs=1,
@@ -334,6 +338,8 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
+    if config.keep:
+        check_code(result["code"])
     path = result_path(config.data) if config.keep else config.folder / "result.json"
     write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)

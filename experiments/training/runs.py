@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,8 +228,7 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
     kept = {key: value for key, value in result.items() if key != "history"}
     kept["config"] = without_places(result["config"])
     _check_preset(kept["config"], presets)
-    if odd := uncommitted(result["code"]):
-        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
+    check_code(result["code"])
     kept = {"preset": result["config"][by], **kept}
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
 
@@ -239,6 +238,19 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
     runs = sorted([*(run for run in runs if place(run) != place(kept)), kept], key=place)
     contents = {"experiment": result["experiment"], "runs": runs}
     write_json(path, contents)
+
+
+def check_code(code: Iterable[str]) -> None:
+    """Refuse to keep a result of code that no commit holds.
+
+    Args:
+      code: descriptions of the code of all processes that made the result.
+
+    Raises:
+      ValueError: naming them; the result stays in the run's folder.
+    """
+    if odd := uncommitted(code):
+        raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
 
 
 def check_keep(config: Any, presets: Mapping[str, Any]) -> None:

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from akida_jax.zoo import datasets
 from akida_jax.zoo.datasets import Examples
 from experiments import budget, budget_report
-from experiments.budget_networks import Loaded, Point, build, points
+from experiments.budget_networks import Loaded, Point, build, hold_back, points
 
 
 def row(method, setting, seed, accuracy, energy, **fields):
@@ -102,6 +103,23 @@ def test_networks_of_images_and_of_events(channels, names):
     assert len(network.layers) == names
     assert [layer.spec.neurons for layer in network.layers] == [4, 8, 32, 64, 64, 10]
     assert network.layers[0].spec.kind == ("conv" if channels == 10 else "input_conv")
+
+
+def test_recordings_are_held_back_by_class():
+    labels = np.array([0, 1, 0, 1, 1, 0], np.int32)
+    events = [np.full(2, i) for i in range(6)]
+    train = datasets.EventSplit(events, labels, [10 * i for i in range(6)])
+    test = datasets.EventSplit([np.zeros(1)], np.array([1], np.int32), [7])
+    every = datasets.EventDataset("made-up", ("a", "b"), (34, 34), train, test)
+    held = hold_back(every, 1)
+    assert [int(recording[0]) for recording in held.train.recordings] == [0, 1, 2, 3]
+    assert held.train.labels.tolist() == [0, 1, 0, 1]
+    assert held.train.durations_us == [0, 10, 20, 30]
+    assert [int(recording[0]) for recording in held.test.recordings] == [0, 4, 5]
+    assert held.test.labels.tolist() == [1, 1, 0]
+    assert held.test.durations_us == [7, 40, 50]
+    with pytest.raises(ValueError, match="class 0 of 'made-up' has 3 recordings to train with, 3"):
+        hold_back(every, 3)
 
 
 def test_settings_are_checked():
