@@ -47,7 +47,7 @@ def show_events(
     sensor: tuple[int, int] | None = None,
     on: str = style.ON,
     off: str = style.OFF,
-    full: int = 3,
+    full: int = 4,
     fps: float = 10.0,
     sort: bool = False,
 ) -> None:
@@ -70,14 +70,18 @@ def show_events(
       fps: windows that an animation shows in a second.
       sort: put events into order of time instead of refusing a file whose time runs backward.
     """
+    _check_windows(window_ms, window_events, {
+        "--start-ms": (0, float(2**40), start_ms),
+        "--frames": (1, _MOST_FRAMES, frames),
+        "--fps": (0.1, 50, fps),
+        "--sensor": (1, _WIDEST, *(sensor or ())),
+    })  # fmt: skip
     target = _check_suffix(output, (".gif", ".png"))
     animated = target.suffix.lower() == ".gif"
     look = EventLook(on=on, off=off, full=full)
-    length_us = _check_length(window_ms, window_events, start_ms)
-    _check_range("--frames", frames, 1, _MOST_FRAMES)
-    _check_range("--fps", fps, 0.1, 50)
-    for side in sensor or ():
-        _check_range("--sensor", side, 1, _WIDEST)
+    length_us = None
+    if window_events is None:
+        length_us = round(1000 * (_WINDOW_MS if window_ms is None else window_ms))
     events = read_events(recording, sensor, sort=sort)
     size = _find_sensor(recording, events, sensor)
     windows, total = cut_windows(
@@ -100,24 +104,33 @@ def show_events(
     _report(target)
 
 
-def _check_length(
-    window_ms: float | None, window_events: int | None, start_ms: float
-) -> int | None:
-    """Return the length of a window in microseconds; None where it is one of events."""
-    _check_range("--start-ms", start_ms, 0, float(2**40))
-    if window_events is not None:
-        if window_ms is not None:
-            raise ValueError("--window-ms and --window-events exclude each other; give one")
-        _check_range("--window-events", window_events, 1, 2**40)
-        return None
-    window_ms = _WINDOW_MS if window_ms is None else window_ms
-    _check_range("--window-ms", window_ms, 0.001, _LONGEST_MS)
-    return round(1000 * window_ms)
+def _check_windows(
+    window_ms: float | None,
+    window_events: int | None,
+    others: dict[str, tuple[float, ...]],
+) -> None:
+    """Refuse what no window can be cut by, all of it at once.
 
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be {low:g} to {high:g}, got {value:g}")
+    Args:
+      window_ms: length of a window.
+      window_events: or its number of events.
+      others: lowest and highest value of an option, and its values.
+    """
+    faults = []
+    if window_ms is not None and window_events is not None:
+        faults.append("--window-ms and --window-events exclude each other; give one")
+    lengths = {
+        "--window-ms": (0.001, _LONGEST_MS, window_ms),
+        "--window-events": (1, 2**40, window_events),
+    }
+    for name, (low, high, *values) in (lengths | others).items():
+        faults += [
+            f"{name} must be {low:g} to {high:g}, got {value:g}"
+            for value in values
+            if value is not None and not low <= value <= high
+        ]
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 def _find_sensor(path: Path, events: np.ndarray, sensor: tuple[int, int] | None) -> tuple[int, int]:
@@ -159,8 +172,10 @@ def show_activity(
     maps = count_maps(loaded, x, executor)
     for one in maps:
         shape = "x".join(map(str, one.shape))
-        print(f"{one.name:<16}{shape:>14}{int(one.events.sum()) / one.samples:>14,.1f} events "
-              f"per input{one.sparsity:>8.1%} zeros")  # fmt: skip
+        count = int(one.events.sum()) / one.samples
+        what = "events" if one.fires else "potentials that are not zero,"
+        print(f"{one.name:<16}{shape:>14}{count:>14,.1f} {what} per input"
+              f"{one.sparsity:>8.1%} zeros")  # fmt: skip
     save_figure(draw_maps(maps, f"{model.name}, {_count(len(x))}"), target)
     _report(target)
 

@@ -39,7 +39,7 @@ class EventLook:
 
     on: str = style.ON
     off: str = style.OFF
-    full: int = 3
+    full: int = 4
 
     def __post_init__(self):
         """Refuse what is no colour, and more levels than a palette holds."""
@@ -57,9 +57,9 @@ def colour_frame(
 
     Args:
       counts: On and Off events.
-      look: colours; by default those of `EventLook`, full at 4 events.
+      look: colours; by default those of `EventLook`.
     """
-    look = look or EventLook(full=4)
+    look = look or EventLook()
     strength = np.minimum(counts, look.full) / look.full
     ink = strength[..., :1] * (1 - np.array(to_rgb(look.on)))
     ink = ink + strength[..., 1:] * (1 - np.array(to_rgb(look.off)))

@@ -25,12 +25,14 @@ class ActivityMap:
       shape: height, width and channels of its output.
       samples: number of inputs.
       events: non-zero output values at each position.
+      fires: whether they are events; a layer without activation puts out potentials.
     """
 
     name: str
     shape: Shape
     samples: int
     events: Int64[np.ndarray, "h w"]
+    fires: bool = True
 
     @property
     def mean(self) -> Float64[np.ndarray, "h w"]:
@@ -46,7 +48,8 @@ class ActivityMap:
 def count_maps(model: Model, x: Inputs, executor: str = "auto") -> list[ActivityMap]:
     """Count the events of every layer's output by position, in layer order.
 
-    Of the last layer, which fires nothing, potentials that are not zero are counted.
+    Of a last layer without activation, which fires nothing, the potentials that are not zero are
+    counted; its map says so.
 
     Args:
       model: that runs.
@@ -65,8 +68,9 @@ def count_maps(model: Model, x: Inputs, executor: str = "auto") -> list[Activity
             shapes[name] = levels.shape[1:]
             found = np.count_nonzero(levels, axis=(0, 3)).astype(np.int64)
             events[name] = events[name] + found if name in events else found
+    fires = {str(program.spec.name): program.spec.activation for program in model.programs}
     return [
-        ActivityMap(name=name, shape=shapes[name], samples=len(x), events=found)
+        ActivityMap(name=name, shape=shapes[name], samples=len(x), events=found, fires=fires[name])
         for name, found in events.items()
     ]
 
@@ -92,7 +96,8 @@ def draw_maps(maps: list[ActivityMap], title: str) -> Figure:
         image = axis.imshow(one.mean, vmin=0, vmax=_highest(one))
         style.hide_ticks(axis)
         shape = "x".join(map(str, one.shape))
-        axis.set_title(f"{style.plain(one.name)}\n{shape}, {one.sparsity:.1%} zeros")
+        kind = "" if one.fires else " potentials"
+        axis.set_title(f"{style.plain(one.name)}\n{shape}{kind}, {one.sparsity:.1%} zeros")
         bar = figure.colorbar(image, ax=axis, shrink=0.8, aspect=16)
         bar.ax.tick_params(labelsize=style.SMALLEST)
         bar.outline.set_visible(False)

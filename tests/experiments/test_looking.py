@@ -18,6 +18,10 @@ def test_the_pictures_are_drawn_as_those_that_are_committed(tmp_path):
             assert (drawn.format, getattr(drawn, "n_frames", 1)) == (
                 kept.format, getattr(kept, "n_frames", 1),
             )  # fmt: skip
-            one, two = (np.asarray(image.convert("L"), float) for image in (drawn, kept))
-            assert one.var() > 10
-            assert one.var() == pytest.approx(two.var(), rel=0.2)  # alike, not the same
+            for i in range(getattr(kept, "n_frames", 1)):
+                drawn.seek(i)
+                kept.seek(i)
+                one, two = (np.asarray(image.convert("L"), float) for image in (drawn, kept))
+                assert one.var() > 10
+                # Most of what is drawn, measured by what an empty picture would lack.
+                assert np.abs(one - two).mean() < 0.1 * np.abs(two.max() - two).mean()

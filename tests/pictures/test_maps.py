@@ -26,6 +26,7 @@ def test_maps_by_hand(thresholds):
     assert (last.name, last.shape) == ("last", (2, 3, 1))
     assert last.events.tolist() == [[2, 0, 1], [0, 0, 2]]
     assert last.sparsity == 1 - 5 / 12
+    assert (first.fires, last.fires) == (True, False)
 
 
 def test_maps_hold_the_events_of_the_activity(rng, monkeypatch):
@@ -49,7 +50,7 @@ def test_what_is_drawn(thresholds):
     figure = draw_maps(counted, "$ both")
     panels = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in panels] == [
-        "first\n2x3x2, 75.0% zeros", "last\n2x3x1, 58.3% zeros",
+        "first\n2x3x2, 75.0% zeros", "last\n2x3x1 potentials, 58.3% zeros",
     ]  # fmt: skip
     for axis, one in zip(panels, counted, strict=True):
         (image,) = axis.images
