@@ -90,14 +90,14 @@ class Config:
     """
 
     data: Literal["digits", "fashion-mnist", "nmnist"] = "fashion-mnist"
-    n_train: int = 30_000
+    n_train: int = 20_000
     seeds: tuple[int, ...] = (0, 1, 2)
-    float_epochs: int = 8
-    tuned_epochs: int = 6
-    batch_size: int = 100
-    l1_weights: tuple[float, ...] = (0.1, 0.3, 1.0)
-    hoyer_weights: tuple[float, ...] = (1.0,)
-    budgets: tuple[float, ...] = (0.75, 0.6, 0.5)
+    float_epochs: int = 6
+    tuned_epochs: int = 10
+    batch_size: int = 50
+    l1_weights: tuple[float, ...] = (0.3, 1.0)
+    hoyer_weights: tuple[float, ...] = (1.0, 3.0)
+    budgets: tuple[float, ...] = (0.6, 0.5)
     step_budgets: tuple[float, ...] = (0.6,)
     sizes: tuple[float, ...] = (0.75,)
     widths: tuple[float, ...] = (0.75, 0.5)
@@ -123,7 +123,7 @@ PRESETS = {
     "fashion": ("Fashion-MNIST", Config()),
     "nmnist": (
         "N-MNIST, windows of 100 ms",
-        Config(data="nmnist", float_epochs=30, tuned_epochs=20, batch_size=50),
+        Config(data="nmnist", float_epochs=30, tuned_epochs=20),
     ),
     "smoke": (
         "every method once, in two minutes; the numbers mean nothing",
