@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments import dvs_gesture, dvs_windows
 from experiments.presets import run_command
 from experiments.records import pictures
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,10 +60,7 @@ def collect(config: Config, console: Console) -> dict:
 
 def accuracy_table(result: dict) -> str:
     """Return the accuracies of every data set as Markdown."""
-    lines = [
-        "| data, network | test windows | float | 4-bit integer, mean of 3 seeds | each seed |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for preset in PRESETS:
         runs = [run for run in result["runs"] if run["preset"] == preset]
         floats = [100 * run["accuracy"]["float"] for run in runs]
@@ -71,26 +68,27 @@ def accuracy_table(result: dict) -> str:
         network = pictures.LABELS[runs[0]["config"]["model"]]
         data = dvs_gesture.DATA_TITLES[runs[0]["config"]["data"]]
         each = ", ".join(f"{value:.1f}" for value in integers)
-        lines.append(
-            f"| {data}, {network}, {runs[0]['config']['window_ms']:g} ms | {runs[0]['n_test']} | "
-            f"{statistics.mean(floats):.1f} % | {statistics.mean(integers):.1f} % | {each} |"
-        )
-    return "\n".join(lines)
+        rows.append([
+            f"{data}, {network}, {runs[0]['config']['window_ms']:g} ms", f"{runs[0]['n_test']}",
+            f"{statistics.mean(floats):.1f} %", f"{statistics.mean(integers):.1f} %", each,
+        ])  # fmt: skip
+    heads = ["data, network", "test windows", "float", "4-bit integer, mean of 3 seeds",
+             "each seed"]  # fmt: skip
+    return make_table(heads, rows)
 
 
 def sparsity_table(result: dict) -> str:
     """Return each layer's output sparsity, mean over the seeds, as Markdown."""
-    lines, columns = [], []
+    columns = []
     for preset in PRESETS:
         runs = [run for run in result["runs"] if run["preset"] == preset]
         title = dvs_gesture.DATA_TITLES[runs[0]["config"]["data"]]
         columns.append((title, [run["sparsity"] for run in runs]))
-    lines.append("| layer | " + " | ".join(title for title, _ in columns) + " |")
-    lines.append("|---" * (len(columns) + 1) + "|")
+    rows = []
     for layer in columns[0][1][0]:
         means = [statistics.mean(s[layer] for s in sparsities) for _, sparsities in columns]
-        lines.append(f"| {layer} | " + " | ".join(f"{mean:.1%}" for mean in means) + " |")
-    return "\n".join(lines)
+        rows.append([layer, *(f"{mean:.1%}" for mean in means)])
+    return make_table(["layer", *(title for title, _ in columns)], rows)
 
 
 def _windows_seen(result: dict, window_ms: float) -> list[int]:
@@ -109,17 +107,14 @@ def window_table(result: dict) -> str:
     models = list(dict.fromkeys(point["model"] for point in result["points"]))
     curves = [dvs_windows.mean_accuracy(result, model, "integer") for model in models]
     windows = list(curves[0])
-    lines = [
-        "| integer accuracy | " + " | ".join(f"{window:g} ms" for window in windows) + " |",
-        "|---" * (len(windows) + 1) + "|",
+    rows = [
+        [pictures.LABELS[model], *(f"{curve[window]:.1%}" for window in windows)]
+        for model, curve in zip(models, curves, strict=True)
     ]
-    for model, curve in zip(models, curves, strict=True):
-        cells = " | ".join(f"{curve[window]:.1%}" for window in windows)
-        lines.append(f"| {pictures.LABELS[model]} | {cells} |")
     for phase, name in enumerate(("float", "quantized")):
-        cells = " | ".join(f"{_windows_seen(result, window)[phase]:,}" for window in windows)
-        lines.append(f"| training windows, {name} epochs | {cells} |")
-    return "\n".join(lines)
+        seen = [f"{_windows_seen(result, window)[phase]:,}" for window in windows]
+        rows.append([f"training windows, {name} epochs", *seen])
+    return make_table(["integer accuracy", *(f"{window:g} ms" for window in windows)], rows)
 
 
 def tables() -> dict[str, str]:

@@ -32,7 +32,7 @@ from experiments.cost_calibration import (
 )
 from experiments.hardware_pictures import draw
 from experiments.published_models import listed_model, measured_models, zoo_model
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
 from experiments.records.provenance import describe_machine
 
@@ -255,11 +255,8 @@ def _summaries(layers: Rows, modes: Rows) -> Rows:
 def markdown(rows: Rows) -> str:
     """Return rows as a Markdown table; errors in percent."""
     heads = list(rows[0])
-    lines = ["| " + " | ".join(head.replace("_", " ") for head in heads) + " |",
-             "|---" * len(heads) + "|"]  # fmt: skip
-    for row in rows:
-        lines.append("| " + " | ".join(_cell(head, row[head]) for head in heads) + " |")
-    return "\n".join(lines)
+    cells = [[_cell(head, row[head]) for head in heads] for row in rows]
+    return make_table([head.replace("_", " ") for head in heads], cells)
 
 
 def _cell(head: str, value: object) -> str:

@@ -36,7 +36,7 @@ from experiments.cost_calibration import (
 from experiments.hardware_tables import paper_detection, paper_speeds, yolo
 from experiments.presets import run_command
 from experiments.published_models import listed_model
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
 from experiments.records.provenance import describe_machine
 from experiments.trained_results import Cell, Row, find_accuracy, none, score_rows, trained_rows
@@ -306,9 +306,7 @@ def markdown(rows: list[Row]) -> str:
     if not rows:
         return "none"
     heads = list(rows[0])
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    lines += ["| " + " | ".join(show(row[head]) for head in heads) + " |" for row in rows]
-    return "\n".join(lines)
+    return make_table(heads, [[show(row[head]) for head in heads] for row in rows])
 
 
 def _print(console: Console, name: str, rows: list[Row]) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from experiments import train
 from experiments.presets import run_command
-from experiments.records.documents import fill
+from experiments.records.documents import fill, make_table
 from experiments.records.files import write_json, write_text
 from experiments.training.runs import without_places
 
@@ -82,24 +82,22 @@ def stored() -> Iterator[dict[str, Any]]:
 
 def accuracy_table() -> str:
     """Return the accuracies of every preset as Markdown."""
-    lines = [
-        "| preset | network, data | weights | trained on | tested on | float | integer | "
-        "each seed | training, minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["preset", "network, data", "weights", "trained on", "tested on", "float", "integer",
+             "each seed", "training, minutes"]  # fmt: skip
+    rows = []
     for result in stored():
         runs = result["runs"]
         first = runs[0]
         floats = [100 * run["accuracy"]["float"] for run in runs]
         integers = [100 * run["accuracy"]["integer"] for run in runs]
         minutes = statistics.mean(run["timings_s"]["training"] for run in runs) / 60
-        lines.append(
-            f"| {result['preset']} | {first['title']} | {first['weights']:,} | "
-            f"{first['n_train']:,} | {first['n_test']:,} | {statistics.mean(floats):.2f} % | "
-            f"{statistics.mean(integers):.2f} % | "
-            f"{', '.join(f'{value:.2f}' for value in integers)} | {minutes:.0f} |"
-        )
-    return "\n".join(lines)
+        rows.append([
+            result["preset"], first["title"], f"{first['weights']:,}", f"{first['n_train']:,}",
+            f"{first['n_test']:,}", f"{statistics.mean(floats):.2f} %",
+            f"{statistics.mean(integers):.2f} %",
+            ", ".join(f"{value:.2f}" for value in integers), f"{minutes:.0f}",
+        ])  # fmt: skip
+    return make_table(heads, rows)
 
 
 def post_training_table() -> str:
@@ -108,32 +106,32 @@ def post_training_table() -> str:
     rows = result["rows"]
     ways = list(dict.fromkeys((row["ranges"], row["bias_correction"]) for row in rows))
     heads = [f"{ranges}{', corrected' if corrected else ''}" for ranges, corrected in ways]
-    lines = ["| bits | weight scales | " + " | ".join(heads) + " |", "|---" * (len(ways) + 2) + "|"]
+    cells = []
     for bits, weights in dict.fromkeys((tuple(row["bits"]), row["weights"]) for row in rows):
         found = {
             (row["ranges"], row["bias_correction"]): row["accuracy"]
             for row in rows
             if (tuple(row["bits"]), row["weights"]) == (bits, weights)
         }
-        cells = " | ".join(f"{found[way]:.1%}" for way in ways)
-        lines.append(f"| {'/'.join(map(str, bits))} | {weights.replace('_', ' ')} | {cells} |")
+        shares = [f"{found[way]:.1%}" for way in ways]
+        cells.append(["/".join(map(str, bits)), weights.replace("_", " "), *shares])
     accuracy = result["run"]["accuracy"]
-    lines.append("")
-    lines.append(
+    return (
+        f"{make_table(['bits', 'weight scales', *heads], cells)}\n\n"
         f"{result['title']}: float {accuracy['float']:.2%}, quantized training at 8/4/4 "
         f"{accuracy['integer']:.2%}."
     )
-    return "\n".join(lines)
 
 
 def detection_table() -> str:
     """Return the detectors' mean average precision, form by form, as Markdown."""
-    lines = ["| network, data | form | AP@[.5:.95] | AP@0.5 | AP@0.5, VOC 2007 |", "|---" * 5 + "|"]
+    rows = []
     for run in json.loads((RESULTS / "detection.json").read_text())["runs"]:
         for form in run["map"]:
-            cells = " | ".join(f"{run[name][form]:.3f}" for name in ("map", "map_50", "map_voc"))
-            lines.append(f"| {run['title']} | {form} | {cells} |")
-    return "\n".join(lines)
+            cells = [f"{run[name][form]:.3f}" for name in ("map", "map_50", "map_voc")]
+            rows.append([run["title"], form, *cells])
+    heads = ["network, data", "form", "AP@[.5:.95]", "AP@0.5", "AP@0.5, VOC 2007"]
+    return make_table(heads, rows)
 
 
 def tables() -> dict[str, str]:

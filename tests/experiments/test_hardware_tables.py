@@ -47,7 +47,7 @@ def test_the_documents_hold_the_tables(committed):
 def test_markdown_of_errors():
     rows = [{"model": "a", "error": -0.0123, "median error": 0.05, "fps": 33.333, "what": None}]
     assert tables.markdown(rows) == (
-        "| model | error | median error | fps | what |\n|---|---|---|---|---|\n"
+        "| model | error | median error | fps | what |\n| --- | --- | --- | --- | --- |\n"
         "| a | -1.2% | 5.0% | 33.33 |  |"
     )
 

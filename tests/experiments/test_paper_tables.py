@@ -160,7 +160,7 @@ def test_cells_as_text():
     texts = [paper_tables.show(v) for v in (0.0, 33, 1_384_856, 12.3456, 21634.5, "8/4/4")]
     assert texts == ["0", "33", "1,384,856", "12.35", "21,634", "8/4/4"]
     rows = [{"a": 1, "b": none("why")}, {"a": 2.5, "b": "x"}]
-    expected = "| a | b |\n|---|---|\n| 1 | none: why |\n| 2.5 | x |"
+    expected = "| a | b |\n| --- | --- |\n| 1 | none: why |\n| 2.5 | x |"
     assert paper_tables.markdown(rows) == expected
 
 
