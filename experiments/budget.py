@@ -123,7 +123,7 @@ PRESETS = {
     "fashion": ("Fashion-MNIST", Config()),
     "nmnist": (
         "N-MNIST, windows of 100 ms",
-        Config(data="nmnist", float_epochs=30, tuned_epochs=20),
+        Config(data="nmnist", float_epochs=20, tuned_epochs=12),
     ),
     "smoke": (
         "every method once, in two minutes; the numbers mean nothing",

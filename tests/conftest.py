@@ -10,6 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 _BESIDE = ROOT.parent / "shared" / "data"
 
+# Most of the time goes into compiling small programs, which takes half as long without LLVM's
+# optimizations. Set XLA_FLAGS, empty or not, to test what users' programs are compiled to; .ci/run
+# does so with the arithmetic.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 if "AKIDA_JAX_DATA" not in os.environ and _BESIDE.is_dir():
     os.environ["AKIDA_JAX_DATA"] = str(_BESIDE)
 
