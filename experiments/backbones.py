@@ -24,7 +24,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from jaxtyping import UInt8
 from rich.console import Console
@@ -44,6 +43,7 @@ from experiments.training.runs import (
     check_keep_any_seeds,
     check_output,
     run_folder,
+    share_programs,
     without_places,
 )
 
@@ -61,7 +61,6 @@ _SHARED = ("data_dir", "n_train", "float_epochs", "quantized_epochs", "batch_siz
            "float_rates", "quantized_rates", "weight_decay", "output", "restart")  # fmt: skip
 _KEPT = ("code", "data_fingerprint", "n_train", "n_test", "accuracy", "potentials_compared",
          "potentials_equal", "timings_s")  # fmt: skip
-_CACHE = "jax_compilation_cache_dir"
 _RANGES = {
     "n_train": COUNT, "alphas": (1 / 32, 8), "seeds": (0, 2**31 - 1), "float_epochs": COUNT,
     "quantized_epochs": COUNT, "batch_size": COUNT, "float_rates": ANY, "quantized_rates": ANY,
@@ -190,7 +189,7 @@ def run(config: Config, console: Console) -> dict:
     points = list(itertools.product(config.seeds, config.alphas, NETWORKS))
     every = [settings(config, network, alpha, seed) for seed, alpha, network in points]
     x = test_inputs(config)
-    _share_programs(config)
+    share_programs(Path(config.output))
     rows = []
     for (seed, alpha, network), one in zip(points, every, strict=True):
         if config.collect and not (one.folder / RESULT).exists():
@@ -208,12 +207,6 @@ def run(config: Config, console: Console) -> dict:
     return {"experiment": "backbones", "title": TITLES[config.data], "config": plain,
             **describe_machine(), "device_modelled": DEVICE.name,
             "input_shape": list(x.shape[1:]), "points": rows}  # fmt: skip
-
-
-def _share_programs(config: Config) -> None:
-    """Keep compiled programs, which every seed runs again, unless they are kept already."""
-    if getattr(jax.config, _CACHE) is None:
-        jax.config.update(_CACHE, str(Path(config.output).absolute() / "compiled"))
 
 
 def measure(model: aj.Model, x: UInt8[np.ndarray, "n h w c"]) -> dict[str, Any]:
@@ -267,10 +260,12 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
+    path = config.folder / RESULT
+    write_json(path, result)
     if config.keep:
         check_code(sorted({code for row in result["points"] for code in row["code"]}))
-    path = result_path(config.data) if config.keep else config.folder / RESULT
-    write_json(path, result)
+        path = result_path(config.data)
+        write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return json.loads(json.dumps(result))
 

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -36,6 +35,7 @@ from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 from experiments.training import evaluation
 from experiments.training.options import STEP_RATE
+from experiments.training.origin import RESULT
 from experiments.training.pressure import Pressure, PressureState, sample_shares
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.runs import (
@@ -44,6 +44,7 @@ from experiments.training.runs import (
     check_output,
     open_run,
     run_folder,
+    share_programs,
     without_places,
 )
 from experiments.training.trainer import Trainer
@@ -67,7 +68,7 @@ class Config:
 
     Attributes:
       data: labelled data set; the last lies in $AKIDA_JAX_DATA.
-      n_train: training examples; all, if there are no more.
+      n_train: training images, or windows of recordings, at most.
       seeds: of weights and order; every point is trained with each.
       float_epochs: of the base, in float.
       tuned_epochs: of the base in 8/4/4 bits, and of every point from there.
@@ -123,7 +124,8 @@ PRESETS = {
     "fashion": ("Fashion-MNIST", Config()),
     "nmnist": (
         "N-MNIST, windows of 100 ms",
-        Config(data="nmnist", float_epochs=20, tuned_epochs=12),
+        Config(data="nmnist", float_epochs=20, tuned_epochs=12, l1_weights=(0.3, 1.0, 3.0),
+               budgets=(0.75, 0.6, 0.5)),
     ),
     "smoke": (
         "every method once, in two minutes; the numbers mean nothing",
@@ -280,8 +282,7 @@ def run(config: Config, console: Console) -> dict:
     data = load(config)
     this = open_run(config, config.folder, data.fingerprint, console)
     this.begin()
-    # A program is compiled once, by whichever process comes first.
-    jax.config.update("jax_compilation_cache_dir", str(config.folder.absolute() / "compiled"))
+    share_programs(config.folder)
     bench = Bench(config, data, config.folder)
     rows = []
     for point, seed in sorted(
@@ -338,10 +339,12 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
+    path = config.folder / RESULT
+    write_json(path, result)
     if config.keep:
         check_code(result["code"])
-    path = result_path(config.data) if config.keep else config.folder / "result.json"
-    write_json(path, result)
+        path = result_path(config.data)
+        write_json(path, result)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return result
 

@@ -14,8 +14,10 @@ from experiments.records.files import write_text
 from experiments.records.provenance import describe_code
 
 RECORD = "origin.json"
-#: What only a run that has begun or ended leaves in its folder.
 CHECKPOINTS, RESULT = "checkpoints", "result.json"
+#: What only a run that has begun or ended leaves in its folder; the last two, networks and
+#: results of `experiments.budget`.
+_TRACES = (CHECKPOINTS, RESULT, "base-*.npz", "point-*.json")
 
 
 def check_origin(folder: Path, data: str, console: Console) -> list[str]:
@@ -35,7 +37,7 @@ def check_origin(folder: Path, data: str, console: Console) -> list[str]:
       ValueError: if the run was made from other data.
     """
     now = describe_code()
-    if not any((folder / name).exists() for name in (CHECKPOINTS, RESULT)):
+    if not any(any(folder.glob(name)) for name in _TRACES):
         return [now]
     record = folder / RECORD
     stored = json.loads(record.read_text()) if record.exists() else {"data": None, "code": []}

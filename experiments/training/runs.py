@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -28,6 +29,7 @@ from experiments.training.weights import save_weights
 
 #: Weights of the trained float network, in the run's folder.
 FLOAT_WEIGHTS = "float.npz"
+_CACHE = "jax_compilation_cache_dir"
 _ELSEWHERE = ("output", "restart")
 #: Settings that say where things lie on one machine, and nothing of the result.
 PLACES = (*_ELSEWHERE, "data_dir", "keep")
@@ -240,6 +242,12 @@ def keep_result(result: dict, path: Path, *, by: str, presets: Mapping[str, Any]
     write_json(path, contents)
 
 
+def share_programs(folder: Path) -> None:
+    """Keep compiled programs, which every seed runs again, unless they are kept already."""
+    if getattr(jax.config, _CACHE) is None:
+        jax.config.update(_CACHE, str(folder.absolute() / "compiled"))
+
+
 def check_code(code: Iterable[str]) -> None:
     """Refuse to keep a result of code that no commit holds.
 
@@ -247,7 +255,7 @@ def check_code(code: Iterable[str]) -> None:
       code: descriptions of the code of all processes that made the result.
 
     Raises:
-      ValueError: naming them; the result stays in the run's folder.
+      ValueError: naming them.
     """
     if odd := uncommitted(code):
         raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
@@ -275,11 +283,13 @@ def check_keep_any_seeds(config: Any, presets: Mapping[str, Any]) -> None:
       presets: of the experiment; that of "smoke" is not kept.
 
     Raises:
-      ValueError: naming the presets.
+      ValueError: naming the presets; or if no commit holds the present code.
     """
     names = [name for name in presets if name != "smoke"]
     if config.keep and config.folder.name not in [presets[n][1].folder.name for n in names]:
         raise ValueError(f"--keep is for a preset, with any seeds: {', '.join(names)}")
+    if config.keep:
+        check_code([describe_code()])
 
 
 def _check_preset(settings: dict[str, Any], presets: Mapping[str, Any]) -> None:

@@ -1,15 +1,18 @@
 """The experiment on budgets: its points, tables by hand, and the document made from its results."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from akida_jax.zoo import datasets
 from akida_jax.zoo.datasets import Examples
-from experiments import budget, budget_report
+from experiments import backbones, budget, budget_report
 from experiments.budget_networks import Loaded, Point, build, hold_back, points
+from experiments.training import origin, runs
 
 
 def row(method, setting, seed, accuracy, energy, **fields):
@@ -118,7 +121,7 @@ def test_recordings_are_held_back_by_class():
     assert [int(recording[0]) for recording in held.test.recordings] == [0, 4, 5]
     assert held.test.labels.tolist() == [1, 1, 0]
     assert held.test.durations_us == [7, 40, 50]
-    with pytest.raises(ValueError, match="class 0 of 'made-up' has 3 recordings to train with, 3"):
+    with pytest.raises(ValueError, match="'made-up' has 3 of class 0, 3 of class 1 to train with"):
         hold_back(every, 3)
 
 
@@ -133,6 +136,37 @@ def test_other_seeds_share_a_folder():
     config = budget.Config()
     assert dataclasses.replace(config, seeds=(4, 5)).folder == config.folder
     assert dataclasses.replace(config, n_train=5).folder != config.folder
+
+
+def test_what_a_run_leaves_belongs_to_its_data_and_code(tmp_path, monkeypatch):
+    """Points of code that no commit holds are not kept, though the code is clean by then."""
+    console = Console(file=io.StringIO())
+    monkeypatch.setattr(runs, "describe_code", lambda: "0a-dirty")
+    monkeypatch.setattr(origin, "describe_code", lambda: "0a-dirty")
+    runs.open_run(budget.Config(), tmp_path, "data", console).begin()
+    (tmp_path / "point-none-1-0.json").touch()
+    monkeypatch.setattr(origin, "describe_code", lambda: "0b")
+    assert runs.open_run(budget.Config(), tmp_path, "data", console).code == ["0a-dirty", "0b"]
+    with pytest.raises(ValueError, match="was made from other data: fingerprint data, now others"):
+        runs.open_run(budget.Config(), tmp_path, "others", console)
+
+
+@pytest.mark.parametrize("module", [budget, backbones])
+def test_only_what_a_commit_holds_is_kept(module, tmp_path, monkeypatch):
+    made = {"code": ["0a-dirty"], "points": [{"code": ["0a-dirty"]}]}
+    monkeypatch.setattr(module, "run", lambda config, console: made)
+    monkeypatch.setattr(module, "result_path", lambda data: tmp_path / "kept.json")
+    monkeypatch.setattr(runs, "describe_code", lambda: "0b")
+    arguments = ["fashion", "--keep", "--output", str(tmp_path)]
+    with pytest.raises(ValueError, match="--keep needs code that a commit holds, got 0a-dirty"):
+        module.main(arguments)
+    assert not (tmp_path / "kept.json").exists()
+    (written,) = tmp_path.glob("*/result.json")
+    assert json.loads(written.read_text()) == made
+    monkeypatch.setattr(runs, "describe_code", lambda: "0b-dirty")
+    monkeypatch.setattr(module, "run", None)  # refused before it trains
+    with pytest.raises(ValueError, match="--keep needs code that a commit holds, got 0b-dirty"):
+        module.main(arguments)
 
 
 @pytest.mark.slow
