@@ -24,6 +24,7 @@ from akida_jax.pictures import (
     save_sheet,
     style,
 )
+from akida_jax.pictures.frames import MOST_LEVELS
 from akida_jax.writing import check_target
 
 Target = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE")]
@@ -70,11 +71,16 @@ def show_events(
       fps: windows that an animation shows in a second.
       sort: put events into order of time instead of refusing a file whose time runs backward.
     """
-    _check_windows(window_ms, window_events, {
+    if window_ms is not None and window_events is not None:
+        raise ValueError("--window-ms and --window-events exclude each other; give one")
+    _check_ranges({
+        "--window-ms": (0.001, _LONGEST_MS, window_ms),
+        "--window-events": (1, 2**40, window_events),
         "--start-ms": (0, float(2**40), start_ms),
         "--frames": (1, _MOST_FRAMES, frames),
         "--fps": (0.1, 50, fps),
         "--sensor": (1, _WIDEST, *(sensor or ())),
+        "--full": (1, MOST_LEVELS, full),
     })  # fmt: skip
     target = _check_suffix(output, (".gif", ".png"))
     animated = target.suffix.lower() == ".gif"
@@ -104,26 +110,16 @@ def show_events(
     _report(target)
 
 
-def _check_windows(
-    window_ms: float | None,
-    window_events: int | None,
-    others: dict[str, tuple[float, ...]],
-) -> None:
-    """Refuse what no window can be cut by, all of it at once.
+def _check_ranges(options: dict[str, tuple[float | None, ...]]) -> None:
+    """Refuse what is out of its range, all of it at once.
 
     Args:
-      window_ms: length of a window.
-      window_events: or its number of events.
-      others: lowest and highest value of an option, and its values.
+      options: lowest and highest value of each, and its values; None where it is left out.
     """
     faults = []
-    if window_ms is not None and window_events is not None:
-        faults.append("--window-ms and --window-events exclude each other; give one")
-    lengths = {
-        "--window-ms": (0.001, _LONGEST_MS, window_ms),
-        "--window-events": (1, 2**40, window_events),
-    }
-    for name, (low, high, *values) in (lengths | others).items():
+    for name, (low, high, *values) in options.items():
+        assert low is not None
+        assert high is not None
         faults += [
             f"{name} must be {low:g} to {high:g}, got {value:g}"
             for value in values
@@ -173,8 +169,8 @@ def show_activity(
     for one in maps:
         shape = "x".join(map(str, one.shape))
         count = int(one.events.sum()) / one.samples
-        what = "events" if one.fires else "potentials that are not zero,"
-        print(f"{one.name:<16}{shape:>14}{count:>14,.1f} {what} per input"
+        what = "events" if one.fires else "non-zero potentials"
+        print(f"{one.name:<16}{shape:>14}{count:>14,.1f} {f'{what} per input':<29}"
               f"{one.sparsity:>8.1%} zeros")  # fmt: skip
     save_figure(draw_maps(maps, f"{model.name}, {_count(len(x))}"), target)
     _report(target)

@@ -22,7 +22,7 @@ from akida_jax.writing import replace_file
 #: Pixels of all pictures of an animation or of a sheet; a byte each.
 _MOST_PIXELS = 2**28
 #: With more levels than this of either polarity, a palette of 256 has no room for the outline.
-_MOST_LEVELS = 14
+MOST_LEVELS = 14
 _FONT_PIXELS = 12
 _BAR_PIXELS = 18
 
@@ -46,8 +46,8 @@ class EventLook:
         for name, colour in (("on", self.on), ("off", self.off)):
             if not is_color_like(colour):
                 raise ValueError(f"{name}: {colour!r} is no colour; give a name, or #rrggbb")
-        if not 1 <= self.full <= _MOST_LEVELS:
-            raise ValueError(f"full must be 1 to {_MOST_LEVELS} events, got {self.full}")
+        if not 1 <= self.full <= MOST_LEVELS:
+            raise ValueError(f"full must be 1 to {MOST_LEVELS} events, got {self.full}")
 
 
 def colour_frame(

@@ -32,7 +32,7 @@ class ActivityMap:
     shape: Shape
     samples: int
     events: Int64[np.ndarray, "h w"]
-    fires: bool = True
+    fires: bool
 
     @property
     def mean(self) -> Float64[np.ndarray, "h w"]:
@@ -77,7 +77,7 @@ def count_maps(model: Model, x: Inputs, executor: str = "auto") -> list[Activity
 
 @style.in_style
 def draw_maps(maps: list[ActivityMap], title: str) -> Figure:
-    """Draw mean events per position of every layer, each with a scale of its own.
+    """Draw how many outputs are not zero by position, each layer with a scale of its own.
 
     It runs from 0 to the highest mean; for an output of one position, to the number of channels.
 
@@ -101,7 +101,9 @@ def draw_maps(maps: list[ActivityMap], title: str) -> Figure:
         bar = figure.colorbar(image, ax=axis, shrink=0.8, aspect=16)
         bar.ax.tick_params(labelsize=style.SMALLEST)
         bar.outline.set_visible(False)
-    figure.suptitle(f"{style.plain(title)}\nmean events per position, all channels")
+    figure.suptitle(
+        f"{style.plain(title)}\nmean number of non-zero outputs per position, all channels"
+    )
     return figure
 
 

@@ -161,16 +161,16 @@ def test_files_that_hold_no_recording_are_refused(write, name, message, command,
         (("-o", "e.gif", "--window-ms", "nan"), "--window-ms must be 0.001 to 3.6e+06, got nan"),
         (("-o", "e.gif", "--window-events", "0"), "--window-events must be 1 to"),
         (("-o", "e.gif", "--start-ms", "-1"), "--start-ms must be 0 to"),
-        (("-o", "e.gif", "--frames", "0", "--fps", "100", "--window-ms", "0"),
-         "--window-ms must be 0.001 to 3.6e+06, got 0; --frames must be 1 to 1000, got 0; "
-         "--fps must be 0.1 to 50, got 100"),
+        (("-o", "e.gif", "--frames", "0", "--fps", "100", "--full", "99"),
+         "--frames must be 1 to 1000, got 0; --fps must be 0.1 to 50, got 100; "
+         "--full must be 1 to 14, got 99"),
         (("-o", "e.gif", "--start-ms", "41"), "no events from 41000 us on"),
         (("-o", "e.gif", "--frames", "0"), "--frames must be 1 to 1000, got 0"),
         (("-o", "e.gif", "--fps", "100"), "--fps must be 0.1 to 50, got 100"),
         (("-o", "e.gif", "--sensor", "0", "3"), "--sensor must be 1 to 2048, got 0"),
         (("-o", "e.gif", "--sensor", "4", "3"), "lies at (4, 2), outside 4 x 3"),
         (("-o", "e.gif", "--on", "nope"), "on: 'nope' is no colour"),
-        (("-o", "e.gif", "--full", "0"), "full must be 1 to 14 events, got 0"),
+        (("-o", "e.gif", "--full", "0"), "--full must be 1 to 14, got 0"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["r.bin", "r.npy"])
@@ -214,7 +214,7 @@ def test_activity_is_drawn_and_printed(executor, command, model, x, monkeypatch)
     for one, line, (name, layer) in zip(maps, lines, activity.items(), strict=False):
         assert (one.name, one.events.sum()) == (name, layer.events_out)
         shape = "x".join(map(str, one.shape))
-        what = "events" if name != "dense_4" else "potentials that are not zero,"
+        what = "events" if name != "dense_4" else "non-zero potentials"
         assert " ".join(line.split()) == (f"{name} {shape} {layer.events_out / 4:,.1f} {what} per "
                                           f"input {layer.sparsity:.1%} zeros")  # fmt: skip
     assert read_png("a.png").var() > 10

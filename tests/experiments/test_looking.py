@@ -21,7 +21,16 @@ def test_the_pictures_are_drawn_as_those_that_are_committed(tmp_path):
             for i in range(getattr(kept, "n_frames", 1)):
                 drawn.seek(i)
                 kept.seek(i)
-                one, two = (np.asarray(image.convert("L"), float) for image in (drawn, kept))
-                assert one.var() > 10
-                # Most of what is drawn, measured by what an empty picture would lack.
-                assert np.abs(one - two).mean() < 0.1 * np.abs(two.max() - two).mean()
+                one, two = _means(drawn), _means(kept)
+                assert one.shape == two.shape
+                # A few events more fill a few of a block's pixels, or change a map's colour by
+                # one step of several; another map, another place or no events change more.
+                assert np.abs(one - two).max() < 40
+
+
+def _means(picture):
+    """Return the mean colour of every block of 16 x 16 pixels."""
+    pixels = np.asarray(picture.convert("RGB"), float)
+    height, width = (side // 16 * 16 for side in pixels.shape[:2])
+    blocks = pixels[:height, :width].reshape(height // 16, 16, width // 16, 16, 3)
+    return blocks.mean((1, 3))

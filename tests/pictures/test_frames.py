@@ -48,7 +48,7 @@ def windows(rng):
     return cut_windows(events, length_us=1000)[0]
 
 
-def assert_shows(image, window, full=3, zoom=ZOOM, colours=(style.ON, style.OFF), corner=(0, 0)):
+def assert_shows(image, window, full=4, zoom=ZOOM, colours=(style.ON, style.OFF), corner=(0, 0)):
     """Compare every pixel of the sensor's part of an RGB picture with its window's events."""
     counts = {}
     for x, y, _, on in window.events.tolist():

@@ -56,11 +56,14 @@ def test_what_is_drawn(thresholds):
         (image,) = axis.images
         np.testing.assert_array_equal(image.get_array(), one.mean)
         assert image.get_clim() == (0, one.mean.max())
-    assert figure.get_suptitle() == "\\$ both\nmean events per position, all channels"
+    assert (
+        figure.get_suptitle()
+        == "\\$ both\nmean number of non-zero outputs per position, all channels"
+    )
 
 
 def test_the_scale_of_one_position_ends_at_all_channels():
-    one = ActivityMap(name="dense", shape=(1, 1, 8), samples=4, events=np.array([[6]]))
+    one = ActivityMap(name="dense", shape=(1, 1, 8), samples=4, events=np.array([[6]]), fires=True)
     figure = draw_maps([one], "one")
     assert figure.axes[0].images[0].get_clim() == (0, 8)
 
