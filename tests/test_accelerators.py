@@ -10,6 +10,8 @@ from akida_jax.executors import batches, dense, dense_potentials
 from akida_jax.executors.half import EXACT_FLOAT16, half_potentials, patch_bytes
 from tests.samples import execute, expect, random_inputs, random_variables, small_model
 
+pytestmark = pytest.mark.compiled
+
 
 def test_float16_holds_every_integer_that_it_is_given():
     integers = np.arange(-EXACT_FLOAT16, EXACT_FLOAT16 + 1)

@@ -47,6 +47,7 @@ def test_small_work_is_not_split(wide):
     assert not gains_by_splitting(wide.programs, 1)
 
 
+@pytest.mark.compiled
 def test_integers_are_the_same_however_a_batch_is_cut_and_compiled(wide, rng, monkeypatch):
     x = rng.integers(0, 256, (11, *wide.input_shape)).astype(np.uint8)
     together = wide.forward(x, "dense")

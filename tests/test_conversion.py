@@ -11,6 +11,8 @@ from akida_jax.executors import event_potentials
 from tests.oracles import firing_oracle
 from tests.samples import assert_same, execute, expect, random_inputs
 
+pytestmark = pytest.mark.compiled
+
 
 def whole_list(program, x):
     return event_potentials(program, x, capacity=1.0)

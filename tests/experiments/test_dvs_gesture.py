@@ -395,6 +395,7 @@ def test_smoke_finished_is_returned_at_once(smoke, monkeypatch):
     assert json.dumps(again) == json.dumps(result)
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "folder", "settings"),

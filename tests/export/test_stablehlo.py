@@ -69,6 +69,7 @@ def test_every_layer_equals_plain_python(name, rng, tmp_path):
         np.testing.assert_array_equal(np.asarray(by_branch(branch, model.programs, x)[2]), expected)
 
 
+@pytest.mark.compiled
 def test_sums_beyond_float32_are_exact(tmp_path):
     model, x, expected = beyond_float32()
     aj.export.to_jax(model, tmp_path / "m")
@@ -76,6 +77,7 @@ def test_sums_beyond_float32_are_exact(tmp_path):
     np.testing.assert_array_equal(out, expected, strict=True)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", pretrained_names())
 def test_pretrained_models_give_their_integers(name, rng, tmp_path):
     model = zoo.pretrained(name)
@@ -85,6 +87,7 @@ def test_pretrained_models_give_their_integers(name, rng, tmp_path):
     np.testing.assert_array_equal(out, model.forward(x), strict=True)
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["akidanet", "ecg", "yolo"])
 def test_large_architectures_give_their_integers(name, rng, tmp_path):

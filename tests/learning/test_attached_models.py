@@ -9,6 +9,8 @@ from akida_jax.events import EVENT_DTYPE, as_events, build_frames
 from akida_jax.executors import NAMES
 from tests.learning.samples import assert_same_state, backbone, images, make
 
+pytestmark = pytest.mark.compiled
+
 
 def test_the_attached_model_computes_the_potentials(rng):
     model = backbone()

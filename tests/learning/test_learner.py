@@ -14,6 +14,7 @@ from akida_jax.learning import states
 from tests.learning.samples import N_INPUTS, SAMPLE, assert_same_state, backbone, make
 
 
+@pytest.mark.compiled
 def test_classes_are_learned_from_five_samples_each(noisy):
     learner = make()
     x, labels = noisy(15)
@@ -42,6 +43,7 @@ def test_neurons_that_never_learned_answer_nothing(prototypes):
     assert untaught.predict_classes(prototypes).tolist() == [-1] * 4
 
 
+@pytest.mark.compiled
 def test_any_number_of_calls_is_one_stream(noisy):
     x, labels = noisy(20)
     whole, parts = make(), make()
@@ -51,6 +53,7 @@ def test_any_number_of_calls_is_one_stream(noisy):
     assert_same_state(whole, parts)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("n", [0, 1, 5, 8])
 def test_filling_up_changes_nothing(noisy, n):
     """What `fit` learns is what the rule learns from the samples alone."""
@@ -117,6 +120,7 @@ def test_labelled_samples_shown_again_without_labels_stay_with_their_class(proto
     assert (learner.fit(prototypes[:3], [0, 1, 2]) // 4).tolist() == [0, 1, 2]
 
 
+@pytest.mark.compiled
 def test_new_classes_leave_the_old_bits(noisy):
     learner = make()
     learner.fit(*noisy(15))

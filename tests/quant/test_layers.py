@@ -43,6 +43,7 @@ def events(rng, n=4):
     return rng.integers(0, 16, (n, 6, 5, 3), dtype=np.uint8)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ["conv", "conv_max", "separable", "separable_max"])
 def test_folded_parameters_compute_the_same_layer(name, rng):
     network = build(STACKS[name][:1], seed=3)
@@ -206,6 +207,7 @@ def test_the_gradient_of_the_logits_is_that_of_the_float_surrogate(rng):
     np.testing.assert_allclose(gradient["layers"][0]["bias"][...], [4, 4, 4], rtol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     "name",
     ["average_last", *(pytest.param(n, marks=pytest.mark.slow) for n in ("conv", "separable_max"))],

@@ -50,6 +50,7 @@ def test_its_own_width_counts_at_first(images):
     np.testing.assert_allclose(quant.width_probabilities(two)["sep"], [share, 1 - share], rtol=1e-6)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("bits", [(2, 4, 4), (4, 2, 2)])
 def test_the_searched_the_fixed_and_the_converted_network_are_one(images, bits):
     widths = dict(zip(NAMES, bits, strict=True))

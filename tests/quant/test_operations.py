@@ -6,6 +6,8 @@ from numpy.testing import assert_array_equal
 
 from akida_jax.quant import operations
 
+pytestmark = pytest.mark.compiled
+
 
 def _integers(rng, shape, limit):
     return jnp.asarray(rng.integers(-limit, limit + 1, shape), jnp.float32)

@@ -98,6 +98,7 @@ def test_every_architecture_has_its_small_form():
     assert sorted(SMALL) == zoo.list()
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.list())
 def test_every_architecture_computes_the_same_integers(name, rng):

@@ -46,6 +46,7 @@ def test_all_models_together_stay_below_the_limit():
     assert sum(len(path.read_bytes()) for path in FOLDER.iterdir()) < LIMIT_BYTES == 5_000_000
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("name", pretrained_names())
 def test_a_model_is_what_its_card_says(name):

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import learning
 
 
-def test_a_row_says_what_was_compiled_and_what_was_scaled(monkeypatch):
+def test_a_row_says_what_was_compiled_and_what_was_scaled(monkeypatch, compiled_anew):
     monkeypatch.setattr(learning, "EPISODES", 6)
     monkeypatch.setattr(learning, "IN_TURN", 3)
     monkeypatch.setattr(learning, "IN_NUMPY", 2)
