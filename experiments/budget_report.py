@@ -44,6 +44,7 @@ class Mean(NamedTuple):
       setting: the same.
       accuracy: of the integers on the test examples, in percent.
       each: the same by seed.
+      change: points of accuracy against the same seeds without pressure.
       saved: share of the modelled energy that the same seed takes without pressure.
       figures: modelled, on the test examples.
       met: of how many seeds with a budget, how many meet it in training and on the test
@@ -54,6 +55,7 @@ class Mean(NamedTuple):
     setting: float
     accuracy: float
     each: tuple[float, ...]
+    change: float
     saved: float
     figures: dict[str, float]
     met: tuple[int, int, int] | None
@@ -62,7 +64,7 @@ class Mean(NamedTuple):
 def means(result: dict[str, Any]) -> list[Mean]:
     """Return every point of a result, mean over the seeds, in its order."""
     rows = result["points"]
-    free = {row["seed"]: row["figures"]["energy"] for row in rows if row["method"] == "none"}
+    free = {row["seed"]: row for row in rows if row["method"] == "none"}
     found = dict.fromkeys((row["method"], row["setting"]) for row in rows)
     return [
         _mean([row for row in rows if (row["method"], row["setting"]) == key], free)
@@ -70,9 +72,10 @@ def means(result: dict[str, Any]) -> list[Mean]:
     ]
 
 
-def _mean(rows: Sequence[dict[str, Any]], free: dict[int, float]) -> Mean:
+def _mean(rows: Sequence[dict[str, Any]], free: dict[int, dict[str, Any]]) -> Mean:
     first = rows[0]
-    saved = [1 - row["figures"]["energy"] / free[row["seed"]] for row in rows]
+    beside = [free[row["seed"]] for row in rows]
+    pairs = list(zip(rows, beside, strict=True))
     met = None
     if "limit" in first:
         quantity = "size" if first["method"] == "mixed" else "energy"
@@ -85,7 +88,9 @@ def _mean(rows: Sequence[dict[str, Any]], free: dict[int, float]) -> Mean:
         setting=first["setting"],
         accuracy=statistics.mean(each),
         each=each,
-        saved=statistics.mean(saved),
+        change=statistics.mean(100 * (row["accuracy"] - one["accuracy"]) for row, one in pairs),
+        saved=statistics.mean(1 - row["figures"]["energy"] / one["figures"]["energy"]
+                              for row, one in pairs),
         figures={name: statistics.mean(row["figures"][name] for row in rows)
                  for name in first["figures"]},
         met=met,
@@ -95,13 +100,12 @@ def _mean(rows: Sequence[dict[str, Any]], free: dict[int, float]) -> Mean:
 def front_table(result: dict[str, Any]) -> str:
     """Return accuracy and energy of every point as Markdown."""
     every = [mean for mean in means(result) if mean.method in _LABELS]
-    free = next(mean for mean in every if mean.method == "none")
     rows = []
     for mean in every:
         met = "" if mean.met is None else f"{mean.met[1]} / {mean.met[2]} of {mean.met[0]}"
         rows.append([
             _LABELS[mean.method], _SETTINGS[mean.method].format(mean.setting),
-            f"{mean.accuracy:.2f}", f"{mean.accuracy - free.accuracy:+.2f}",
+            f"{mean.accuracy:.2f}", f"{mean.change:+.2f}",
             f"{1e3 * mean.figures['energy']:.1f}", f"{mean.saved:.0%}",
             f"{1e3 * mean.figures['dynamic']:.2f}", f"{mean.figures['events']:,.0f}", met,
             ", ".join(f"{value:.2f}" for value in mean.each),
@@ -137,41 +141,49 @@ def width_table(results: Sequence[dict[str, Any]]) -> str:
     return make_table(heads, rows)
 
 
-def saved_at(every: Sequence[Mean], accuracy: float) -> float | None:
+def saved_at(every: Sequence[Mean], change: float) -> float | None:
     """Return the energy saved by a method at an accuracy, on straight lines between its points.
 
     Args:
       every: points of one method, the one without pressure among them.
-      accuracy: in percent.
+      change: points of accuracy against no pressure.
 
     Returns:
       The largest share saved at this accuracy, or None beyond the points.
     """
     line = sorted(every, key=lambda mean: mean.saved)
-    found = [mean.saved for mean in line if mean.accuracy >= accuracy]
+    found = [mean.saved for mean in line if mean.change >= change]
     for left, right in itertools.pairwise(line):
-        low, high = sorted((left.accuracy, right.accuracy))
-        if low <= accuracy <= high and low < high:
-            place = (accuracy - left.accuracy) / (right.accuracy - left.accuracy)
+        low, high = sorted((left.change, right.change))
+        if low <= change <= high and low < high:
+            place = (change - left.change) / (right.change - left.change)
             found.append(left.saved + place * (right.saved - left.saved))
     return max(found, default=None)
 
 
 def goal_table(results: Sequence[dict[str, Any]]) -> str:
-    """Return what each method saves at equal accuracy as Markdown."""
+    """Return what each method saves at equal accuracy as Markdown, of the mean and by seed."""
     rows = []
     for result in results:
-        every = means(result)
-        (free,) = [mean for mean in every if mean.method == "none"]
+        seeds = sorted({row["seed"] for row in result["points"]})
         for method in ("budget", "budget-steps", "l1", "hoyer", "width"):
-            line = [free, *(mean for mean in every if mean.method == method)]
-            if len(line) == 1:
+            if all(row["method"] != method for row in result["points"]):
                 continue
-            cells = [saved_at(line, free.accuracy - lost) for lost in (MOST_LOST, 1.0, 2.0)]
-            rows.append([result["title"], _LABELS[method],
-                         *("-" if cell is None else f"{cell:.0%}" for cell in cells)])  # fmt: skip
+            cells = [_saved_by(result, method, lost, seeds) for lost in (MOST_LOST, 1.0, 2.0)]
+            rows.append([result["title"], _LABELS[method], *cells])
     heads = ["data", "method", "saved at 0.5 points lost", "at 1 point", "at 2 points"]
     return make_table(heads, rows)
+
+
+def _saved_by(result: dict[str, Any], method: str, lost: float, seeds: Sequence[int]) -> str:
+    """Return the share that a method saves, and in brackets that of each seed by itself."""
+    shown = []
+    for chosen in (seeds, *([seed] for seed in seeds)):
+        points = [row for row in result["points"] if row["seed"] in chosen]
+        line = [mean for mean in means({"points": points}) if mean.method in ("none", method)]
+        share = saved_at(line, -lost)
+        shown.append("-" if share is None else f"{share:.0%}")
+    return shown[0] if len(seeds) == 1 else f"{shown[0]} ({', '.join(shown[1:])})"
 
 
 def stored() -> list[dict[str, Any]]:
