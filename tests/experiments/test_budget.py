@@ -98,7 +98,7 @@ def test_the_document_is_made_from_the_results():
     for name, table in budget_report.tables().items():
         assert f"<!-- table: {name} -->" in text
         assert table in text
-    for one in stored[:1]:
+    for one in stored:
         assert all(row["potentials_equal"] == {"dense": True, "event": True}
                    for row in one["points"])  # fmt: skip
         preset = budget.PRESETS[one["config"]["data"].split("-")[0]][1]
