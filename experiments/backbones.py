@@ -34,17 +34,16 @@ from akida_jax.zoo.datasets import Examples
 from akida_jax.zoo.parameters import count_parameters
 from experiments import faces, train, train_data
 from experiments.presets import ANY, COUNT, check_settings, read_settings, run_command
-from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 from experiments.training import evaluation
 from experiments.training.origin import RESULT
 from experiments.training.runs import (
-    check_code,
     check_keep_any_seeds,
     check_output,
     run_folder,
     share_programs,
     without_places,
+    write_whole,
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -260,12 +259,9 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
-    path = config.folder / RESULT
-    write_json(path, result)
-    if config.keep:
-        check_code(sorted({code for row in result["points"] for code in row["code"]}))
-        path = result_path(config.data)
-        write_json(path, result)
+    code = sorted({version for row in result["points"] for version in row["code"]})
+    kept = result_path(config.data) if config.keep else None
+    path = write_whole(result, config.folder, code, kept)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return json.loads(json.dumps(result))
 

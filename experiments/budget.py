@@ -35,17 +35,16 @@ from experiments.records.files import write_json
 from experiments.records.provenance import describe_machine
 from experiments.training import evaluation
 from experiments.training.options import STEP_RATE
-from experiments.training.origin import RESULT
 from experiments.training.pressure import Pressure, PressureState, sample_shares
 from experiments.training.recipes import Phase, Recipe
 from experiments.training.runs import (
-    check_code,
     check_keep_any_seeds,
     check_output,
     open_run,
     run_folder,
     share_programs,
     without_places,
+    write_whole,
 )
 from experiments.training.trainer import Trainer
 from experiments.training.weights import load_weights, save_weights
@@ -53,6 +52,8 @@ from experiments.training.weights import load_weights, save_weights
 RESULTS = Path(__file__).parent / "results"
 DEVICE = mapping.AKD1500
 
+#: What tells that a run has begun: networks and results, of which each is written once.
+_TRACES = ("base-*.npz", "point-*.json")
 _SHARE = (0.01, 1)
 _RANGES = {
     "n_train": COUNT, "seeds": (0, 2**31 - 1), "float_epochs": ANY,
@@ -280,7 +281,7 @@ def run(config: Config, console: Console) -> dict:
     """
     check_output(config.folder)
     data = load(config)
-    this = open_run(config, config.folder, data.fingerprint, console)
+    this = open_run(config, config.folder, data.fingerprint, console, _TRACES)
     this.begin()
     share_programs(config.folder)
     bench = Bench(config, data, config.folder)
@@ -339,12 +340,8 @@ def main(arguments: list[str] | None = None) -> dict:
     console = Console()
     check_keep_any_seeds(config, PRESETS)
     result = run(config, console)
-    path = config.folder / RESULT
-    write_json(path, result)
-    if config.keep:
-        check_code(result["code"])
-        path = result_path(config.data)
-        write_json(path, result)
+    kept = result_path(config.data) if config.keep else None
+    path = write_whole(result, config.folder, result["code"], kept)
     console.print(f"Results: {path}", soft_wrap=True, highlight=False)
     return result
 

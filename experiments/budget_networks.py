@@ -14,6 +14,8 @@ from experiments import dvs_gesture, train, train_data
 
 #: Recordings of a class that leave the training set of N-MNIST for the test set.
 HELD_BACK = 30
+#: From one training window of N-MNIST to the next: nine of 100 ms in a recording, not three.
+STRIDE_MS = 25.0
 
 #: Trained from random weights, or on from the seed's base.
 NARROW, UNIFORM = "width", "2-bit"
@@ -126,14 +128,9 @@ def _choose(split: datasets.EventSplit, index: np.ndarray) -> datasets.EventSpli
 
 
 def _recordings(config: Any) -> Loaded:
-    settings = dvs_gesture.Config(data=config.data)
+    settings = dvs_gesture.Config(data=config.data, train_stride_ms=STRIDE_MS)
     every = datasets.load_recordings(config.data, seed=0)
-    frames = datasets.event_frames(
-        hold_back(every, HELD_BACK),
-        window_ms=settings.window_ms,
-        bins=settings.bins,
-        train_stride_ms=settings.window_ms / 4,  # nine windows of 300 ms, not three
-    )
+    frames = dvs_gesture.cut(settings, hold_back(every, HELD_BACK))
     test = Examples(frames.test_x, frames.test_y)
     chosen = np.random.default_rng(0).permutation(len(frames.train_x))[: config.n_train]
     seen = Examples(frames.train_x[chosen], frames.train_y[chosen])

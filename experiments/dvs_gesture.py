@@ -213,6 +213,15 @@ def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
         n_test_per_class=config.n_test_per_class,
         duration_ms=config.duration_ms,
     )
+    return dataset, cut(config, dataset)
+
+
+def cut(config: Config, dataset: datasets.EventDataset) -> datasets.EventFrames:
+    """Cut the recordings of a data set into windows.
+
+    Raises:
+      ValueError: if a side has no window of this length.
+    """
     frames = datasets.event_frames(
         dataset,
         window_ms=config.window_ms,
@@ -225,7 +234,7 @@ def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
             f"no window of {config.window_ms:g} ms fits into the recordings of "
             f"{config.data!r}; choose a shorter one"
         )
-    return dataset, frames
+    return frames
 
 
 def evaluate(

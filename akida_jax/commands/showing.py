@@ -1,5 +1,6 @@
 """Pictures of recordings, and of what a model does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,13 +75,13 @@ def show_events(
     if window_ms is not None and window_events is not None:
         raise ValueError("--window-ms and --window-events exclude each other; give one")
     _check_ranges({
-        "--window-ms": (0.001, _LONGEST_MS, window_ms),
-        "--window-events": (1, 2**40, window_events),
-        "--start-ms": (0, float(2**40), start_ms),
-        "--frames": (1, _MOST_FRAMES, frames),
-        "--fps": (0.1, 50, fps),
-        "--sensor": (1, _WIDEST, *(sensor or ())),
-        "--full": (1, MOST_LEVELS, full),
+        "--window-ms": (0.001, _LONGEST_MS, [window_ms]),
+        "--window-events": (1, 2**40, [window_events]),
+        "--start-ms": (0, float(2**40), [start_ms]),
+        "--frames": (1, _MOST_FRAMES, [frames]),
+        "--fps": (0.1, 50, [fps]),
+        "--sensor": (1, _WIDEST, sensor or ()),
+        "--full": (1, MOST_LEVELS, [full]),
     })  # fmt: skip
     target = _check_suffix(output, (".gif", ".png"))
     animated = target.suffix.lower() == ".gif"
@@ -110,21 +111,18 @@ def show_events(
     _report(target)
 
 
-def _check_ranges(options: dict[str, tuple[float | None, ...]]) -> None:
+def _check_ranges(options: dict[str, tuple[float, float, Sequence[float | None]]]) -> None:
     """Refuse what is out of its range, all of it at once.
 
     Args:
       options: lowest and highest value of each, and its values; None where it is left out.
     """
-    faults = []
-    for name, (low, high, *values) in options.items():
-        assert low is not None
-        assert high is not None
-        faults += [
-            f"{name} must be {low:g} to {high:g}, got {value:g}"
-            for value in values
-            if value is not None and not low <= value <= high
-        ]
+    faults = [
+        f"{name} must be {low:g} to {high:g}, got {value:g}"
+        for name, (low, high, values) in options.items()
+        for value in values
+        if value is not None and not low <= value <= high
+    ]
     if faults:
         raise ValueError("; ".join(faults))
 

@@ -5,6 +5,7 @@ data, if AKIDA_JAX_DATA moves or files change, and other code.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
@@ -14,13 +15,13 @@ from experiments.records.files import write_text
 from experiments.records.provenance import describe_code
 
 RECORD = "origin.json"
+#: What only a run that has begun or ended leaves in its folder.
 CHECKPOINTS, RESULT = "checkpoints", "result.json"
-#: What only a run that has begun or ended leaves in its folder; the last two, networks and
-#: results of `experiments.budget`.
-_TRACES = (CHECKPOINTS, RESULT, "base-*.npz", "point-*.json")
 
 
-def check_origin(folder: Path, data: str, console: Console) -> list[str]:
+def check_origin(
+    folder: Path, data: str, console: Console, traces: Collection[str] = ()
+) -> list[str]:
     """Compare a folder with the present data and code, before anything in it is used.
 
     Prints a warning if other code made what is there.
@@ -29,6 +30,7 @@ def check_origin(folder: Path, data: str, console: Console) -> list[str]:
       folder: of the run; it may be new.
       data: fingerprint of the present data.
       console: receives the warning.
+      traces: patterns of further names that only a run that has begun leaves there.
 
     Returns:
       The versions of the code that made the run so far, the present one last.
@@ -37,7 +39,7 @@ def check_origin(folder: Path, data: str, console: Console) -> list[str]:
       ValueError: if the run was made from other data.
     """
     now = describe_code()
-    if not any(any(folder.glob(name)) for name in _TRACES):
+    if not any(any(folder.glob(name)) for name in (CHECKPOINTS, RESULT, *traces)):
         return [now]
     record = folder / RECORD
     stored = json.loads(record.read_text()) if record.exists() else {"data": None, "code": []}

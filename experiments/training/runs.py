@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,9 @@ class Run:
         return json.loads(text)
 
 
-def open_run(config: Any, folder: Path, data: str, console: Console) -> Run:
+def open_run(
+    config: Any, folder: Path, data: str, console: Console, traces: Collection[str] = ()
+) -> Run:
     """Return a run, having compared its folder with the present data and code.
 
     Args:
@@ -146,12 +148,15 @@ def open_run(config: Any, folder: Path, data: str, console: Console) -> Run:
       folder: of the run.
       data: fingerprint of the present data.
       console: receives a warning if other code made what is there.
+      traces: as of `origin.check_origin`.
 
     Raises:
       ValueError: if the folder cannot be made, or was begun with other data.
     """
     check_output(folder)
-    code = [describe_code()] if config.restart else origin.check_origin(folder, data, console)
+    code = [describe_code()]
+    if not config.restart:
+        code = origin.check_origin(folder, data, console, traces)
     return Run(folder, data, code, config.restart)
 
 
@@ -261,6 +266,29 @@ def check_code(code: Iterable[str]) -> None:
         raise ValueError(f"--keep needs code that a commit holds, got {', '.join(odd)}")
 
 
+def write_whole(
+    result: dict[str, Any], folder: Path, code: Iterable[str], kept: Path | None
+) -> Path:
+    """Write the result of many trainings, and keep it if asked to; return where it is.
+
+    Args:
+      result: of the run.
+      folder: of the run, where it stays.
+      code: descriptions of the code of all processes that made it.
+      kept: file of committed results; None if it is not to be kept.
+
+    Raises:
+      ValueError: if it is to be kept and no commit holds the code.
+    """
+    path = folder / origin.RESULT
+    write_json(path, result)
+    if kept is None:
+        return path
+    check_code(code)
+    write_json(kept, result)
+    return kept
+
+
 def check_keep(config: Any, presets: Mapping[str, Any]) -> None:
     """Refuse before a run what `keep_result` would refuse after it.
 
@@ -285,11 +313,12 @@ def check_keep_any_seeds(config: Any, presets: Mapping[str, Any]) -> None:
     Raises:
       ValueError: naming the presets; or if no commit holds the present code.
     """
+    if not config.keep:
+        return
     names = [name for name in presets if name != "smoke"]
-    if config.keep and config.folder.name not in [presets[n][1].folder.name for n in names]:
+    if config.folder.name not in [presets[name][1].folder.name for name in names]:
         raise ValueError(f"--keep is for a preset, with any seeds: {', '.join(names)}")
-    if config.keep:
-        check_code([describe_code()])
+    check_code([describe_code()])
 
 
 def _check_preset(settings: dict[str, Any], presets: Mapping[str, Any]) -> None:

@@ -183,9 +183,12 @@ def test_each_way_is_held_to(constant, side, convolutions):
 def test_page_faults_of_a_step():
     # Arrays of a smaller network lie below the size from which memory is given back.
     options = faults.Options(network="akida_small", steps=3)
-    taken = {way: faults.run(way, options) for way in faults.WAYS}
-    # How many depends on what else the machine does: the benchmark says it.
-    assert 0 < taken["kept"]["faults"] < taken["given back"]["faults"]
+    # The best of three: what else the machine does can only add faults, and does.
+    taken = {
+        way: min((faults.run(way, options) for _ in range(3)), key=lambda found: found["faults"])
+        for way in faults.WAYS
+    }
+    assert 2 * taken["kept"]["faults"] < taken["given back"]["faults"]
     rows = [{"network": "akida_small", "memory": way, **found} for way, found in taken.items()]
     assert report.faults_table(rows).count("akida_small") == 2
 

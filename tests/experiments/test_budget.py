@@ -167,9 +167,10 @@ def test_what_a_run_leaves_belongs_to_its_data_and_code(tmp_path, monkeypatch):
     runs.open_run(budget.Config(), tmp_path, "data", console).begin()
     (tmp_path / "point-none-1-0.json").touch()
     monkeypatch.setattr(origin, "describe_code", lambda: "0b")
-    assert runs.open_run(budget.Config(), tmp_path, "data", console).code == ["0a-dirty", "0b"]
+    again = runs.open_run(budget.Config(), tmp_path, "data", console, budget._TRACES)
+    assert again.code == ["0a-dirty", "0b"]
     with pytest.raises(ValueError, match="was made from other data: fingerprint data, now others"):
-        runs.open_run(budget.Config(), tmp_path, "others", console)
+        runs.open_run(budget.Config(), tmp_path, "others", console, budget._TRACES)
 
 
 @pytest.mark.parametrize("module", [budget, backbones])

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 
@@ -73,6 +74,10 @@ def test_event_sets_keep_their_fingerprints(data_dir):
     assert nmnist == "6f5d03856e54cee9"
 
 
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"),
+    reason="the results that carry it were made on x86-64; rounding differs elsewhere",
+)
 def test_the_synthetic_set_keeps_its_fingerprint():
     """In a process of its own, compiled as the results' were: its events depend on rounding."""
     code = (
