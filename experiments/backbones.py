@@ -1,16 +1,13 @@
 """AkidaNet beside MobileNet v1 on equal data, by one recipe: accuracy, events, modelled cost.
 
     python -m experiments.backbones smoke      # digits, in a minute; its numbers mean nothing
-    python -m experiments.backbones fashion    # Fashion-MNIST at 32x32
-    python -m experiments.backbones faces      # ORL faces at 112x96, in $AKIDA_JAX_DATA
+    python -m experiments.backbones fashion    # Fashion-MNIST at 32x32, about an hour
+    python -m experiments.backbones faces      # ORL faces at 112x96, in $AKIDA_JAX_DATA, the same
 
 The paper's tables 1 to 3 say what changes from MobileNet v1 to AkidaNet, on data that are not
 here. Here both are trained from random weights with the same examples, epochs, rates and seeds:
 float, 8/4/4 bits, the chip's integers. Events are counted on the test examples; speed, power
 and energy on an AKD1000 are modelled from these counts.
-
-The first network of a form takes about four minutes of one core, most of them compilation; each
-further seed of Fashion-MNIST at width 0.25 takes one and a half.
 
 Results: results/backbones_*.json, which ``--keep`` writes, and docs/paper-tables.md, whose
 tables `experiments.backbone_report` makes of them. Interrupt it at any time: the same command
@@ -94,11 +91,11 @@ class Config:
 
     data: Literal["digits", "fashion-mnist", "orl-faces"] = "fashion-mnist"
     data_dir: str | None = None
-    n_train: int = 3000
+    n_train: int = 12_000
     alphas: tuple[float, ...] = (0.25, 0.5)
-    seeds: tuple[int, ...] = (0, 1)
-    float_epochs: int = 6
-    quantized_epochs: int = 2
+    seeds: tuple[int, ...] = (0, 1, 2)
+    float_epochs: int = 12
+    quantized_epochs: int = 3
     batch_size: int = 32
     float_rates: tuple[float, float] = (1e-5, 3e-3)
     quantized_rates: tuple[float, float] = (1e-5, 3e-4)
@@ -125,7 +122,7 @@ PRESETS = {
     "fashion": ("Fashion-MNIST at 32x32", Config()),
     "faces": (
         "ORL faces at 112x96, 5 images of each of 40 people",
-        Config(data="orl-faces", n_train=5, alphas=(0.25,), float_epochs=30, quantized_epochs=8,
+        Config(data="orl-faces", n_train=5, alphas=(0.5,), float_epochs=60, quantized_epochs=16,
                batch_size=20),
     ),
     "smoke": (
