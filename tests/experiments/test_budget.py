@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -107,6 +108,37 @@ def test_the_document_is_made_from_the_results():
         assert one["config"] == settings
         found = {(row["method"], row["setting"], row["seed"]) for row in one["points"]}
         assert found == {(*point, seed) for point in points(preset) for seed in preset.seeds}
+
+
+def saved_of(title):
+    """Cells of the table of the goal: percent saved by method, of the mean and of each seed."""
+    rows = [line.strip("| ").split(" | ") for line in
+            budget_report.goal_table(budget_report.stored()).splitlines()[2:]]  # fmt: skip
+    return {row[1]: [list(map(int, re.findall(r"(\d+)%", cell))) for cell in row[2:]]
+            for row in rows if row[0].startswith(title)}  # fmt: skip
+
+
+def test_the_prose_says_what_the_tables_say():
+    """What stands beside the tables in words is written by hand: it must not outlive them."""
+    text = " ".join(budget_report.DOCUMENT.read_text().split())
+    means = budget_report.means(budget_report.stored()[0])
+    (point,) = [m for m in means if (m.method, m.setting) == ("budget", 0.6)]
+    saved = saved_of("Fashion-MNIST")
+    (half, *by_seed), *_ = saved["budget of energy"]
+    claims = [
+        f"the budget of 60 % saves {100 * point.saved:.0f} % of the modelled energy and loses "
+        f"{-point.change:.2f} points",
+        f"exactly half a point it is {half} %, and by seed {min(by_seed)} to {max(by_seed)} %",
+        f"comes close to it where its weight is well chosen, {saved['Hoyer square'][0][0]} % at",
+        f"saves {saved['narrower network'][2][0]} % where two points may be lost",
+    ]
+    saved = saved_of("N-MNIST")
+    (half, *by_seed), (one, *_), _ = saved["budget of energy"]
+    claims += [
+        f"the goal is missed: {half} % at half a point, {one} % at one",
+        f"one seed saves {max(by_seed)} % at half a point and another {min(by_seed)} %",
+    ]
+    assert [claim for claim in claims if claim not in text] == []
 
 
 def test_every_method_has_its_points():
