@@ -163,8 +163,8 @@ def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
       watch: who looks on.
 
     Raises:
-      ValueError: before training, if the chip cannot hold the network, the output is no
-        folder, or the run was begun with other data.
+      ValueError: before training, if the chip cannot hold the network, no training can meet
+        the budget, the output is no folder, or the run was begun with other data.
     """
     check_output(config.folder)
     with console.status(f"Reading {config.data} ..."):
@@ -277,8 +277,16 @@ def _build(
         input_shape=frames.train_x.shape[1:],
         seed=config.seed,
     )
-    watch.on_untrained(aj.convert(_quantizer(config)(network)))
+    twin = _quantizer(config)(network)
+    watch.on_untrained(aj.convert(twin))
+    config.check_reachable(twin, _sampler(config, frames))
     return network
+
+
+def _sampler(config: Config, frames: datasets.EventFrames) -> options.Sample:
+    """Return a function that gives so many random training windows."""
+    order = np.random.default_rng(config.seed).permutation(len(frames.train_x))
+    return lambda n: frames.train_x[order[:n]]
 
 
 def _quantizer(config: Config) -> Callable[..., quant.Sequential]:
@@ -297,7 +305,7 @@ def _train(
     console: Console,
     watch: Watch,
 ) -> tuple[quant.Sequential, list[dict]]:
-    order = np.random.default_rng(config.seed).permutation(len(frames.train_x))
+    sample = _sampler(config, frames)
     augment = functools.partial(
         augment_frames, rotation=config.rotation, translation=config.translation
     )
@@ -309,11 +317,11 @@ def _train(
         datasets.Examples(frames.test_x, frames.test_y),
         console,
         watch=watch,
-        quantize=functools.partial(_quantizer(config), calibration=frames.train_x[order[:256]]),
+        quantize=functools.partial(_quantizer(config), calibration=sample(256)),
         recipe=Recipe(
             batch_size=config.batch_size,
             augment=augment,
-            **config.recipe_options(lambda n: frames.train_x[order[:n]]),
+            **config.recipe_options(sample),
         ),
         seed=config.seed,
     )

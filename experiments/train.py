@@ -191,8 +191,8 @@ def run(config: Config, console: Console, watch: Watch = UNWATCHED) -> dict:
       watch: who looks on.
 
     Raises:
-      ValueError: before training, if the chip cannot hold the network, the output is no
-        folder, or the run was begun with other data.
+      ValueError: before training, if the chip cannot hold the network, no training can meet
+        the budget, the output is no folder, or the run was begun with other data.
     """
     check_output(config.folder)
     start = time.perf_counter()
@@ -237,8 +237,8 @@ def build(config: Config, data: TrainingData, watch: Watch = UNWATCHED) -> quant
       watch: sees the converted twin.
 
     Raises:
-      ValueError: if the chip cannot hold the twin, or the network has no such option or
-        gives a map instead of classes.
+      ValueError: if the chip cannot hold the twin, no training can meet the budget, or the
+        network has no such option or gives a map instead of classes.
     """
     options: dict[str, Any] = {"alpha": config.alpha, "halvings": config.halvings}
     given = {key: value for key, value in options.items() if value is not None}
@@ -248,11 +248,13 @@ def build(config: Config, data: TrainingData, watch: Watch = UNWATCHED) -> quant
     except TypeError as error:
         named = ", ".join(f"--{key} {value:g}" for key, value in given.items())
         raise ValueError(f"the network {config.model} has not all of {named}: {error}") from error
-    model = aj.convert(_quantizer(config)(network))
+    twin = _quantizer(config)(network)
+    model = aj.convert(twin)
     if model.output_shape[:2] != (1, 1):
         raise ValueError(f"the network {config.model} gives a map {model.output_shape}, not "
                          "classes; see experiments.detection")  # fmt: skip
     watch.on_untrained(model)
+    config.check_reachable(twin, lambda n: data.sample(n, seed=config.seed))
     return network
 
 

@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 from rich.console import Console
 
 import akida_jax as aj
-from akida_jax import mapping
+from akida_jax import mapping, quant
 from experiments.presets import ANY, COUNT
-from experiments.training.pressure import Activity, Pressure
+from experiments.training.pressure import Activity, NetworkPressure, Pressure
 from experiments.training.recipes import Phase
 
 RANGES = {"activity_weight": ANY, "search_epochs": COUNT}
@@ -87,6 +87,20 @@ class PressureOptions:
             mode=self.mapping_mode,
             sample=sample(_SAMPLE),
         )
+
+    def check_reachable(self, twin: quant.Sequential, sample: Sample) -> None:
+        """Refuse before any training what no training of a network can meet.
+
+        Args:
+          twin: the network, quantized; its weights and steps do not matter.
+          sample: as of `recipe_options`.
+
+        Raises:
+          UnreachableError: naming the least that the network costs, and what to change.
+        """
+        if (pressure := self._press(sample)) is not None:
+            chooses = self.search_epochs is not None
+            NetworkPressure(pressure, quant.mix(twin) if chooses else twin, steps=1)
 
     def insert_search(self, phases: tuple[Phase, Phase]) -> tuple[Phase, ...]:
         """Return the phases with a search between them, if layers are to choose their bits."""

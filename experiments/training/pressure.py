@@ -72,6 +72,10 @@ class Pressure:
                              f"got {self.weights}")  # fmt: skip
 
 
+class UnreachableError(ValueError):
+    """What no training of a network can meet; the text says why, and what to change."""
+
+
 class NetworkPressure:
     """Pressure on one network: where it lies on the device, and what it costs there.
 
@@ -82,18 +86,21 @@ class NetworkPressure:
       reachable: refuse what no training of this network can change.
 
     Raises:
-      ValueError: if the device cannot hold the network; or, if ``reachable``, if no training
-        can meet the budget or an activity follows nothing that is trained.
+      UnreachableError: if the device cannot hold the network; or, if ``reachable``, if no
+        training can meet the budget or an activity follows nothing that is trained.
     """
 
     def __init__(
         self, pressure: Pressure, network: quant.Sequential, steps: int, *, reachable: bool = True
     ):
         self.settings = pressure
-        self.plan = mapping.plan(network, pressure.device, pressure.mode)
         self._rate = pressure.ascent / steps
-        if reachable:
-            self._check()
+        try:
+            self.plan = mapping.plan(network, pressure.device, pressure.mode)
+            if reachable:
+                self._check()
+        except ValueError as error:
+            raise UnreachableError(str(error)) from error
 
     def _check(self) -> None:
         fixed = [name for name in self.settings.activities if name in _OF_WIDTHS]

@@ -13,7 +13,7 @@ import akida_jax as aj
 from akida_jax import mapping, quant
 from experiments import dvs_gesture, train
 from experiments.training import options
-from experiments.training.pressure import NetworkPressure, Pressure, sample_shares
+from experiments.training.pressure import NetworkPressure, Pressure, UnreachableError, sample_shares
 from experiments.training.recipes import CHOICE_RATE, Phase, Recipe
 from experiments.training.trainer import COLDEST, Trainer
 from experiments.training.trainer import train as train_phases
@@ -323,6 +323,26 @@ def test_weights_that_do_not_fit_are_refused(fields, message):
 def test_what_no_training_can_do_is_refused_before_it(fields, message):
     with pytest.raises(ValueError, match=message):
         make_trainer(make_twin(), make_pressure(**fields))
+
+
+@pytest.mark.parametrize("experiment", [train, dvs_gesture])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"budget": "1 nJ"}, "a budget of 1e-06 mJ cannot be met on AKD1000: without a single"),
+        ({"activity": "nps", "activity_weight": 1.0}, "activity nps follows from the widths"),
+        ({"budget": "9 bytes", "search_epochs": 1}, "with the narrowest weights it may choose"),
+    ],
+)
+def test_a_run_refuses_it_before_its_float_epochs(
+    tmp_path, monkeypatch, experiment, fields, message
+):
+    monkeypatch.setattr(experiment, "train_visibly", None)
+    preset = experiment.PRESETS["smoke"][1]
+    config = dataclasses.replace(preset, output=str(tmp_path), **fields)
+    with pytest.raises(UnreachableError, match=message):
+        experiment.run(config, Console(quiet=True))
+    assert not (config.folder / "config.json").exists()
 
 
 @pytest.mark.parametrize("config", [train.Config, dvs_gesture.Config])
