@@ -28,7 +28,7 @@ from experiments import dvs_gesture, train
 from experiments.presets import COUNT, check_settings, read_settings, run_command
 from experiments.sweeping import outputs, space
 from experiments.sweeping.claims import SharedStudy
-from experiments.sweeping.points import OBJECTIVES, check_data, measure
+from experiments.sweeping.points import OBJECTIVES, ImpossibleError, check_data, measure
 from experiments.sweeping.workers import Task, start_workers, work
 from experiments.training.runs import without_places
 
@@ -153,7 +153,19 @@ def _faults(config: Config) -> list[str]:
         axes = space.parse_axes(config.axes, config.base)
     except ValueError as error:
         return [*faults, str(error)]
-    return [*faults, *space.find_faults(config.base, axes), *_count_faults(config, axes)]
+    return [*faults, *_base_faults(config), *_count_faults(config, axes),
+            *space.find_faults(config.base, axes, config.device, config.mode)]  # fmt: skip
+
+
+def _base_faults(config: Config) -> list[str]:
+    """Return the chip and mode that the base names for itself, in words."""
+    faults = []
+    for name, field in space.PLACED_FIELDS.items():
+        own, shared = getattr(config.base, field), getattr(config, name)
+        if own not in (shared, getattr(type(config.base), field)):
+            faults.append(f"--base.{field.replace('_', '-')} {own}: a sweep trains for the {name} "
+                          f"that it prices; give --{name}, or an axis {name}=...")  # fmt: skip
+    return faults
 
 
 def _count_faults(config: Config, axes: tuple[space.Axis, ...]) -> list[str]:
@@ -173,7 +185,7 @@ _DIGITS = train.Config(model="gxnor", bits=(8, 4, 4), shift=1, batch_size=64, ou
 
 PRESETS = {
     "default": (
-        "GXNOR on digits: bits of all layers and of the first, two chips, two modes",
+        "GXNOR on digits: bits of all layers and of the large hidden one, two chips, two modes",
         Config(base=_DIGITS, axes=("bits=8/4/4,8/4/2,8/2/4,8/2/2", "weight_bits[fc_1]=2,4",
                                    "device=akd1000,akd1500", "mode=minimal,all_nps"),
                objectives=("accuracy", "energy_mj"), name="digits"),
@@ -276,7 +288,10 @@ def run_worker(config: Config) -> None:
 
     def run(trial: optuna.Trial, on_epoch: Any) -> tuple[list[float], dict[str, Any]]:
         chosen = {axis.name: axis.suggest(trial) for axis in axes}
-        point = space.make_point(config.base, axes, chosen, config.device, config.mode)
+        try:
+            point = space.make_point(config.base, axes, chosen, config.device, config.mode)
+        except ValueError as error:
+            raise ImpossibleError(str(error)) from error
         result = measure(point, batch=config.batch, on_epoch=on_epoch)
         return [result[name] for name in config.objectives], result
 

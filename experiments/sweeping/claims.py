@@ -192,7 +192,9 @@ class SharedStudy:
             if kind == "interrupted":
                 frozen = next(t for t in self.trials() if t.number == trial.number)
                 trial.set_user_attr("repeated_by", self._enqueue_again(frozen))
-            self.study.tell(trial, state=TrialState.FAIL)
+            # Samplers forget failed trials, and learn from pruned ones where not to look again.
+            known = kind == "impossible"
+            self.study.tell(trial, state=TrialState.PRUNED if known else TrialState.FAIL)
 
     def _check_mine(self, trial: optuna.Trial) -> None:
         state = self.study.get_trials(deepcopy=False)[trial.number].state

@@ -158,10 +158,11 @@ def _without_result(result: Result) -> str:
         )
     body = "\n".join(lines)
     return (
-        "<section><h2>Trials without a result</h2>\n<p>impossible: the chip cannot hold it, found "
-        "before training; lost: its worker ended; interrupted: its worker was stopped; pruned: "
-        'behind the others.</p>\n<div class="scroll"><table><thead><tr><th>trial</th><th>state'
-        "</th><th>settings</th><th>reason</th><th>repeated by</th></tr></thead>\n<tbody>\n"
+        "<section><h2>Trials without a result</h2>\n<p>impossible: the chip cannot hold it, or no "
+        "training can meet its budget; lost: its worker ended; interrupted: its worker was "
+        'stopped; pruned: behind the others.</p>\n<div class="scroll"><table><thead><tr>'
+        "<th>trial</th><th>state</th><th>settings</th><th>reason</th><th>repeated by</th></tr>"
+        "</thead>\n<tbody>\n"
         f"{body}\n</tbody></table></div></section>"
     )
 

@@ -17,6 +17,7 @@ from experiments import dvs_gesture, train, train_data
 from experiments.sweeping.claims import Direction
 from experiments.sweeping.space import Point
 from experiments.sweeping.storages import file_lock
+from experiments.training.pressure import UnreachableError
 from experiments.training.runs import Watch
 
 #: What can be optimized: unit, and direction.
@@ -31,7 +32,7 @@ OBJECTIVES: dict[str, tuple[str, Direction]] = {
 
 
 class ImpossibleError(ValueError):
-    """A point that the chip cannot hold; the text says why."""
+    """A point that the chip cannot hold, or no training can reach; the text says why."""
 
 
 def check_data(base: Any) -> str:
@@ -72,7 +73,7 @@ def measure(point: Point, *, batch: int, on_epoch: Callable[[dict], None]) -> di
         reused = (folder / "result.json").exists()
         try:
             result = experiment.run(settings, console, watch)
-        except ModelError as error:
+        except (ModelError, UnreachableError) as error:
             raise ImpossibleError(str(error)) from error
     model = aj.load(folder / "model.akj")
     shares = _shares(model, result, settings)

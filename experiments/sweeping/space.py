@@ -6,7 +6,8 @@ behind it for a logarithmic scale. NAME is
 - a field of the experiment's settings: ``alpha=0.25,0.5``, ``bits=8/4/4,8/2/4``;
 - the bits of the layers whose name matches a regular expression:
   ``weight_bits[separable_.*]=2,4``, ``act_bits[conv_1]=2,4``;
-- ``device`` or ``mode`` of the placement, which take no training of their own.
+- ``device`` or ``mode`` of the placement, which take no training of their own, unless training
+  itself looks at the modelled cost: then a point is trained for the chip that it is priced on.
 """
 
 import dataclasses
@@ -27,6 +28,8 @@ PLACEMENT_AXES: Mapping[str, tuple[str, ...]] = {
     "device": tuple(mapping.DEVICES),
     "mode": mapping.MODES,
 }
+#: The field of an experiment's settings that an axis of the placement means too.
+PLACED_FIELDS: Mapping[str, str] = {"device": "device", "mode": "mapping_mode"}
 #: Fields of an experiment's settings that say where things lie, and nothing of the result.
 _PLACES = ("output", "restart", "data_dir", "keep")
 _LAYER_FIELDS = {"weight_bits": "layer_weight_bits", "act_bits": "layer_act_bits"}
@@ -149,7 +152,7 @@ def _hint(name: str, base: Any) -> Any:
         except re.error as error:
             raise ValueError(f"axis {name!r}: no regular expression: {error}") from None
         return typing.Literal[2, 4] if layers[1] == "weight_bits" else typing.Literal[1, 2, 4]
-    known = sorted(fields - {*_PLACES, *_LAYER_FIELDS.values()})
+    known = sorted(fields - {*_PLACES, *_LAYER_FIELDS.values(), *PLACED_FIELDS.values()})
     if name not in known:
         raise ValueError(
             f"axis {name!r}: the settings have no such field; there are {', '.join(known)}, "
@@ -241,7 +244,7 @@ def make_point(
       ValueError: if the experiment refuses the settings.
     """
     changes: dict[str, Any] = {}
-    placed = {"device": device, "mode": mode}
+    placed: dict[str, Any] = {"device": device, "mode": mode}
     for axis in axes:
         if axis.name not in parameters:
             continue
@@ -254,16 +257,54 @@ def make_point(
             changes[field] = (*before, (layers[2], value))
         else:
             changes[axis.name] = value
-    return Point(settings=dataclasses.replace(base, **changes), **placed)  # type: ignore[arg-type]
+    return Point(settings=_with_changes(base, changes, placed), **placed)
 
 
-def find_faults(base: Any, axes: Sequence[Axis]) -> list[str]:
-    """Return what the experiment says against single values of the axes, in words."""
+def _with_changes(base: Any, changes: dict[str, Any], placed: Mapping[str, Any]) -> Any:
+    """Return the settings of a point.
+
+    Points without pressure on activity are one training, whatever else their axes say of it.
+    """
+    unpressed = {"activity": None, "activity_weight": 0.0}
+    if any(name in changes and changes[name] == none for name, none in unpressed.items()):
+        changes = {**changes, **unpressed}
+    if any(changes.get(name, getattr(base, name)) is not None for name in ("activity", "budget")):
+        changes = {**changes, **{PLACED_FIELDS[name]: value for name, value in placed.items()}}
+    return dataclasses.replace(base, **changes)
+
+
+def find_faults(base: Any, axes: Sequence[Axis], device: str, mode: str) -> list[str]:
+    """Return what the experiment says against values of the axes, in words.
+
+    A value is at fault if it is refused alone, and beside the first and the last values of all
+    other axes. Whole points are looked at when their turn comes.
+
+    Args:
+      base: settings that all points share.
+      axes: of the sweep.
+      device: where no axis says another.
+      mode: where no axis says another.
+    """
     faults = []
     for axis in axes:
-        for parameter in axis.choices or (axis.low, axis.high):
-            try:
-                make_point(base, [axis], {axis.name: parameter}, "akd1000", "minimal")
-            except ValueError as error:
-                faults.append(f"axis {axis.name!r}, value {parameter}: {error}")
+        others = [other for other in axes if other is not axis]
+        beside = [{}, *({other.name: _ends(other)[end] for other in others} for end in (0, -1))]
+        for value in _ends(axis):
+            told = [_fault(base, axes, {axis.name: value, **rest}, device, mode) for rest in beside]
+            if all(told):
+                faults.append(f"axis {axis.name!r}, value {value}: {told[0]}")
     return faults
+
+
+def _ends(axis: Axis) -> Sequence[Value]:
+    return axis.choices or (axis.low, axis.high)
+
+
+def _fault(
+    base: Any, axes: Sequence[Axis], parameters: Mapping[str, Value], device: str, mode: str
+) -> str | None:
+    try:
+        make_point(base, axes, parameters, device, mode)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -36,9 +36,9 @@ def _make_row(trial: FrozenTrial, axes: Sequence[Axis]) -> dict[str, Any]:
     attributes = trial.user_attrs
     result = attributes.get("result", {})
     worker = attributes.get("worker")
-    state = trial.state.name.lower()
-    if trial.state == TrialState.FAIL:
-        state = attributes.get("kind", "failed")
+    state = "failed" if trial.state == TrialState.FAIL else trial.state.name.lower()
+    if trial.state.is_finished():
+        state = attributes.get("kind", state)
     fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     return {
         "trial": trial.number,

@@ -206,6 +206,25 @@ def test_samplers_fill_exactly_the_trials_asked_for(config, name):
         assert chosen == study.trials()[5].params
 
 
+@pytest.mark.parametrize("objectives", [("accuracy",), ("accuracy", "energy_mj")])
+def test_what_is_impossible_is_asked_for_less_and_less(config, objectives):
+    """One of four placements is possible; the first ten trials of TPE are drawn at random."""
+
+    def measure(trial, point, on_epoch):
+        if (point.device, point.mode) != ("akd1500", "minimal"):
+            raise ImpossibleError("does not fit")
+
+    axes = ("batch_size=1..9", "device=akd1000,akd1500", "mode=minimal,all_nps")
+    given = {"sampler": "tpe", "axes": axes, "trials": 40, "storage": config.storage}
+    config = made_up.make_config(config.output, **given, objectives=objectives)
+    study = made_up.finish(config, measure)
+    kinds = [trial.user_attrs.get("kind", "complete") for trial in study.trials()]
+    assert set(kinds) == {"complete", "impossible"}
+    assert kinds[:10].count("impossible") >= 5
+    # A sampler that forgets them never leaves a placement that it has not seen succeed.
+    assert kinds[20:].count("impossible") <= 10
+
+
 def test_failures_are_recorded_and_the_others_go_on(any_config):
     def measure(trial, point, on_epoch):
         if point.settings.batch_size == 2 and point.device == "akd1000":

@@ -115,6 +115,56 @@ def test_the_pressure_on_activity_is_an_axis():
     assert (point.settings.activity, point.settings.activity_weight) == ("l1", 1e-6)
 
 
+def all_points(*texts, base=BASE, device="akd1000", mode="minimal"):
+    axes = parse(*texts, base=base)
+    assert space.find_faults(base, axes, device, mode) == []
+    return [space.make_point(base, axes, chosen, device, mode) for chosen in space.grid(axes)]
+
+
+def test_no_pressure_is_one_training_of_a_sweep_over_it():
+    points = all_points("activity=none,l1,hoyer", "activity_weight=0,0.1,1")
+    settings = [point.settings for point in points]
+    pressed = {(s.activity, s.activity_weight) for s in settings}
+    assert pressed == {(None, 0.0), ("l1", 0.1), ("l1", 1.0), ("hoyer", 0.1), ("hoyer", 1.0)}
+    assert len({s.folder for s in settings}) == 5
+    # Either axis alone needs the other half from the base.
+    base = train.Config(activity="l1", activity_weight=0.5)
+    assert [point.settings.activity for point in all_points("activity=none,l1", base=base)] == [
+        None, "l1",
+    ]  # fmt: skip
+    assert [p.settings.activity_weight for p in all_points("activity_weight=0,1", base=base)] == [
+        0.0, 1.0,
+    ]  # fmt: skip
+    for text in ("activity_weight=0.1,1", "activity=l1,hoyer"):
+        faults = space.find_faults(BASE, parse(text), "akd1000", "minimal")
+        assert len(faults) == 2
+        assert all("--activity and --activity-weight, above 0, go together" in f for f in faults)
+
+
+def test_a_point_is_trained_for_the_chip_that_it_is_priced_on():
+    texts = ("device=akd1000,akd1500", "mode=minimal,all_nps")
+    for base in (train.Config(budget="5mJ"), train.Config(activity="energy", activity_weight=1.0)):
+        points = all_points(*texts, base=base)
+        for point in points:
+            assert (point.settings.device, point.settings.mapping_mode) == (
+                point.device, point.mode,
+            )  # fmt: skip
+        assert len({point.settings.folder for point in points}) == 4
+    (low, none) = all_points("budget=5mJ,none", device="akd1500", mode="hw_pr")
+    assert (low.settings.device, low.settings.mapping_mode) == ("akd1500", "hw_pr")
+    assert none.settings == BASE
+    with pytest.raises(ValueError, match="axis 'mapping_mode': the settings have no such field"):
+        parse("mapping_mode=minimal,all_nps")
+
+
+def test_a_value_is_refused_only_if_no_other_axis_makes_it_possible():
+    base = train.Config(budget="5mJ")
+    texts = ("mode=minimal,hw_pr", "device=akd1000,akd1500")
+    assert space.find_faults(base, parse(*texts, base=base), "akd1000", "minimal") == []
+    faults = space.find_faults(base, parse(texts[0], base=base), "akd1000", "minimal")
+    assert [fault.partition(":")[0] for fault in faults] == ["axis 'mode', value hw_pr"]
+
+
 def test_the_grid_has_every_combination_once_placements_slowest():
     axes = parse("alpha=0.25,0.5", "mode=minimal,all_nps", "seed=0,1,2", "device=akd1000,akd1500")
     points = list(space.grid(axes))
@@ -156,7 +206,7 @@ def test_points_that_differ_in_the_placement_alone_have_one_run_folder():
 
 def test_values_that_the_experiment_refuses():
     axes = parse("alpha=0.5,9", "weight_decay=-1..1")
-    faults = space.find_faults(BASE, axes)
+    faults = space.find_faults(BASE, axes, "akd1000", "minimal")
     assert [fault.partition(":")[0] for fault in faults] == [
         "axis 'alpha', value 9", "axis 'weight_decay', value -1.0",
     ]  # fmt: skip
