@@ -141,10 +141,11 @@ def _say(console: Console, trial: optuna.Trial, begun: float, text: str) -> None
 
 
 @contextlib.contextmanager
-def _stopped_by_termination() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C, so that a trial is handed back."""
+def _stopped_by_termination(first: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C, so that a trial is handed back; call ``first`` before."""
 
     def stop(number: int, frame: object) -> None:
+        first()
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -179,13 +180,17 @@ def start_workers(function: Callable[[Any], None], argument: Any, n: int) -> lis
         context.Process(target=_run_worker, args=(function, argument, faults), name=f"worker {i}")
         for i in range(1, n + 1)
     ]
-    for process in processes:
-        process.start()
+    started: list[Any] = []
     try:
-        for process in processes:
-            process.join()
+        # Ctrl-C reaches every process of a terminal; SIGTERM reaches this one alone.
+        with _stopped_by_termination(lambda: [process.terminate() for process in started]):
+            for process in processes:
+                process.start()
+                started.append(process)
+            for process in processes:
+                process.join()
     except KeyboardInterrupt:
-        for process in processes:
+        for process in started:
             process.join()
         raise
     texts = []

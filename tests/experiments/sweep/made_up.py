@@ -14,7 +14,7 @@ from experiments import sweep, train
 from experiments.sweeping import outputs, space
 from experiments.sweeping.claims import SharedStudy
 from experiments.sweeping.points import OBJECTIVES
-from experiments.sweeping.workers import Task, work
+from experiments.sweeping.workers import Task, start_workers, work
 
 AXES = ("batch_size=1,2,3", "device=akd1000,akd1500")
 MORE_AXES = (*AXES, "mode=minimal,all_nps")
@@ -95,6 +95,11 @@ def work_slowly(folder, storage, log, seconds):
     finish(config, measure)
 
 
+def work_on(arguments):
+    """Work, as one of several that a command has started."""
+    work_slowly(*arguments)
+
+
 def begin_and_die(folder, storage):
     """Claim a trial, and be gone."""
     study = open_study(make_config(folder, storage=storage))
@@ -113,7 +118,10 @@ def end_badly(how):
 
 
 if __name__ == "__main__":
+    given = (*sys.argv[2:5], *map(float, sys.argv[5:]))
     if sys.argv[1] == "die":
-        begin_and_die(*sys.argv[2:])
+        begin_and_die(*given)
+    elif sys.argv[1] == "together":
+        start_workers(work_on, given, 2)
     else:
-        work_slowly(*sys.argv[2:5], float(sys.argv[5]))
+        work_slowly(*given)

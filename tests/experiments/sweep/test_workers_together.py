@@ -118,6 +118,23 @@ def test_a_worker_killed_as_it_claims_is_noticed(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_command_that_is_terminated_hands_the_trials_of_its_workers_back(tmp_path):
+    url, log = STORAGES[0].format(tmp_path), tmp_path / "begun"
+    command = start("together", tmp_path, url, log, 10 * LONG_S)
+    wait_for(log, 2, [command])
+    command.send_signal(signal.SIGTERM)
+    # Its workers too have ended, or this would wait for the trials.
+    assert command.wait(timeout=LONG_S) == -signal.SIGINT
+    study = made_up.open_study(made_up.make_config(tmp_path, storage=url, axes=made_up.MORE_AXES))
+    ended = [trial for trial in study.trials() if trial.state.is_finished()]
+    assert [trial.number for trial in ended] == sorted(number for _, number, _ in begun(log))
+    assert {trial.user_attrs["kind"] for trial in ended} == {"interrupted"}
+    assert {trial.user_attrs["reason"] for trial in ended} == {"its worker was stopped"}
+    assert study.count() == {"waiting": N_SLOTS, "running": 0}
+    assert len(study.trials()) == N_SLOTS + 2
+
+
+@pytest.mark.slow
 def test_what_ends_workers_is_told_once():
     told = workers.start_workers(made_up.end_badly, "raise", 2)
     assert told == ["no such chip"]
