@@ -118,8 +118,8 @@ def _open_database(url: str, options: dict) -> optuna.storages.RDBStorage:
             return optuna.storages.RDBStorage(url, engine_kwargs=options)
         except (ImportError, NoSuchModuleError) as error:
             raise ValueError(
-                f"--storage {shown}: the driver is not installed ({error}); for example "
-                "pip install psycopg2-binary, or pymysql with mysql+pymysql://"
+                f"--storage {shown}: the driver is not installed ({error}); with the extra "
+                "servers there are postgresql+psycopg:// and mysql+pymysql://"
             ) from error
         except (OperationalError, IntegrityError) as error:
             # Two processes may make the tables at the same time.
@@ -143,7 +143,9 @@ def _server_lock(engine: sqlalchemy.Engine, study: str) -> Iterator[None]:
         "mysql": ("GET_LOCK(:name, 1000000)", "RELEASE_LOCK(:name)", f"akida-jax-{_number(study)}"),
     }[engine.dialect.name]
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sqlalchemy.text(f"SELECT {take}"), {"name": name})
+        held = connection.execute(sqlalchemy.text(f"SELECT {take}"), {"name": name}).scalar()
+        if engine.dialect.name == "mysql" and held != 1:
+            raise OSError(f"the database server gives no lock on the study {study!r} ({held})")
         try:
             yield
         finally:

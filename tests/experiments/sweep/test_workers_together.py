@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from experiments.sweeping import workers
+from experiments.sweeping.storages import open_storage
 from tests.conftest import ROOT
 from tests.experiments.sweep import made_up
 
-#: The last may be a database server: a URL with an empty database.
-STORAGES = ("sqlite:///{}/study.db", "journal:{}/study.log",
-            *filter(None, [os.environ.get("AKIDA_JAX_SWEEP_STORAGE")]))  # fmt: skip
+#: URLs of database servers with an empty database each, as .ci/databases prints them.
+SERVERS = os.environ.get("AKIDA_JAX_SWEEP_STORAGES", "").split()
+STORAGES = ("sqlite:///{}/study.db", "journal:{}/study.log", *SERVERS)
 N_SLOTS = 12
 #: A machine that does other work too needs long to start a process.
 LONG_S = 900
@@ -42,6 +44,25 @@ def wait_for(log, n, processes, seconds=LONG_S):
 
 def complete_slots(trials):
     return sorted(t.user_attrs["slot"] for t in trials if t.state.name == "COMPLETE")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_lock_of_a_study_has_one_holder(tmp_path, storage):
+    url, entered = storage.format(tmp_path), threading.Event()
+
+    def enter(study):
+        with open_storage(url, study).lock():
+            entered.set()
+
+    with open_storage(url, tmp_path.name).lock():
+        other = threading.Thread(target=enter, args=(tmp_path.name,))
+        other.start()
+        assert not entered.wait(1)
+        if storage in SERVERS:  # files have one lock for all of their studies
+            enter("another study")
+            entered.clear()
+    other.join(LONG_S)
+    assert entered.is_set()
 
 
 @pytest.mark.slow
