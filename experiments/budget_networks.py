@@ -97,33 +97,16 @@ def hold_back(dataset: datasets.EventDataset, per_class: int) -> datasets.EventD
     Raises:
       ValueError: if a class has no more than that.
     """
-    labels, test = dataset.train.labels, dataset.test
-    counts = {int(label): int((labels == label).sum()) for label in np.unique(labels)}
-    if few := [f"{n} of class {label}" for label, n in counts.items() if n <= per_class]:
-        raise ValueError(
-            f"'{dataset.name}' has {', '.join(few)} to train with, of which {per_class} each are "
-            "held back for the test; take a larger part of the data set"
-        )
-    last = np.zeros(len(labels), bool)
-    for label in counts:
-        last[np.nonzero(labels == label)[0][-per_class:]] = True
-    moved = _choose(dataset.train, np.nonzero(last)[0])
+    train, held = dvs_gesture.hold_out(dataset, per_class)
+    test = dataset.test
     return dataclasses.replace(
         dataset,
-        train=_choose(dataset.train, np.nonzero(~last)[0]),
+        train=train,
         test=datasets.EventSplit(
-            test.recordings + moved.recordings,
-            np.concatenate([test.labels, moved.labels]),
-            test.durations_us + moved.durations_us,
+            test.recordings + held.recordings,
+            np.concatenate([test.labels, held.labels]),
+            test.durations_us + held.durations_us,
         ),
-    )
-
-
-def _choose(split: datasets.EventSplit, index: np.ndarray) -> datasets.EventSplit:
-    return datasets.EventSplit(
-        [split.recordings[i] for i in index],
-        split.labels[index],
-        [split.durations_us[i] for i in index],
     )
 
 

@@ -45,6 +45,7 @@ from experiments.training.runs import (
 _RANGES = {
     "seed": (0, 2**31 - 1), "window_ms": TIME_MS, "bins": COUNT, "train_stride_ms": TIME_MS,
     "test_stride_ms": TIME_MS, "n_train_per_class": COUNT, "n_test_per_class": COUNT,
+    "n_validation_per_class": ANY,
     "duration_ms": TIME_MS, "float_epochs": ANY, "quantized_epochs": ANY,
     "cycle_epochs": COUNT, "batch_size": COUNT, "float_rates": ANY, "quantized_rates": ANY,
     "rotation": (0, 1), "translation": (0, 1), **options.RANGES,
@@ -69,6 +70,8 @@ class Config(options.PressureOptions):
       test_stride_ms: the same for test windows.
       n_train_per_class: synthetic training recordings per class.
       n_test_per_class: synthetic test recordings per class.
+      n_validation_per_class: hold out the last so many training recordings of each class, and
+        test on them instead of the test set: for choices among settings.
       duration_ms: length of a synthetic recording.
       float_epochs: epochs of the float network.
       quantized_epochs: epochs of its quantized twin.
@@ -98,6 +101,7 @@ class Config(options.PressureOptions):
     test_stride_ms: float | None = None
     n_train_per_class: int = 60
     n_test_per_class: int = 10
+    n_validation_per_class: int = 0
     duration_ms: float = 600.0
     float_epochs: int = 16
     quantized_epochs: int = 8
@@ -213,7 +217,44 @@ def load(config: Config) -> tuple[datasets.EventDataset, datasets.EventFrames]:
         n_test_per_class=config.n_test_per_class,
         duration_ms=config.duration_ms,
     )
+    if config.n_validation_per_class:
+        train, held = hold_out(dataset, config.n_validation_per_class)
+        dataset = dataclasses.replace(dataset, train=train, test=held)
     return dataset, cut(config, dataset)
+
+
+def hold_out(
+    dataset: datasets.EventDataset, per_class: int
+) -> tuple[datasets.EventSplit, datasets.EventSplit]:
+    """Return the training recordings without the last ones of each class, and those.
+
+    Args:
+      dataset: of events.
+      per_class: so many of each class are held out; at least one.
+
+    Raises:
+      ValueError: if a class has no more than that.
+    """
+    labels = dataset.train.labels
+    counts = {int(label): int((labels == label).sum()) for label in np.unique(labels)}
+    if few := [f"{n} of class {label}" for label, n in counts.items() if n <= per_class]:
+        raise ValueError(
+            f"'{dataset.name}' has {', '.join(few)} to train with, of which {per_class} each are "
+            "held out for the test; hold out fewer, or take a larger part of the data set"
+        )
+    last = np.zeros(len(labels), bool)
+    for label in counts:
+        last[np.nonzero(labels == label)[0][-per_class:]] = True
+    return _choose(dataset.train, ~last), _choose(dataset.train, last)
+
+
+def _choose(split: datasets.EventSplit, which: np.ndarray) -> datasets.EventSplit:
+    index = np.nonzero(which)[0]
+    return datasets.EventSplit(
+        [split.recordings[i] for i in index],
+        split.labels[index],
+        [split.durations_us[i] for i in index],
+    )
 
 
 def cut(config: Config, dataset: datasets.EventDataset) -> datasets.EventFrames:
@@ -328,7 +369,9 @@ def _train(
 
 
 def _data_title(config: Config) -> str:
-    return f"{DATA_TITLES[config.data]}, {config.window_ms:g} ms windows"
+    held = config.n_validation_per_class
+    tested = f", tested on {held} held-out training recordings a class" if held else ""
+    return f"{DATA_TITLES[config.data]}, {config.window_ms:g} ms windows{tested}"
 
 
 def _title(config: Config) -> str:

@@ -181,7 +181,8 @@ def _count_faults(config: Config, axes: tuple[space.Axis, ...]) -> list[str]:
     return []
 
 
-_DIGITS = train.Config(model="gxnor", bits=(8, 4, 4), shift=1, batch_size=64, output=_POINTS)
+_DIGITS = train.Config(model="gxnor", n_validation=300, bits=(8, 4, 4), shift=1, batch_size=64,
+                       output=_POINTS)  # fmt: skip
 
 PRESETS = {
     "default": (
@@ -212,7 +213,8 @@ PRESETS = {
     "fashion-akidanet": (
         "AkidaNet on all of Fashion-MNIST: width, bits, chip and mode",
         Config(
-            base=dataclasses.replace(train.PRESETS["fashion-akidanet"][1], output=_POINTS),
+            base=dataclasses.replace(train.PRESETS["fashion-akidanet"][1], n_validation=5000,
+                                     output=_POINTS),
             axes=("alpha=0.125,0.25,0.5", "bits=8/4/4,8/2/4", "weight_bits[separable_.*]=2,4",
                   "device=akd1000,akd1500", "mode=minimal,all_nps"),
             name="fashion-akidanet",
@@ -221,7 +223,8 @@ PRESETS = {
     "gestures": (
         "Akida Tiny and Small on synthetic gestures: network and bits",
         Config(
-            base=dataclasses.replace(dvs_gesture.PRESETS["default"][1], output=_POINTS),
+            base=dataclasses.replace(dvs_gesture.PRESETS["default"][1], n_validation_per_class=10,
+                                     output=_POINTS),
             axes=("model=akida_tiny,akida_small", "weight_bits=2,4", "act_bits=2,4",
                   "device=akd1000,akd1500"),
             name="gestures",
@@ -230,7 +233,8 @@ PRESETS = {
     "nmnist": (
         "the same on N-MNIST",
         Config(
-            base=dataclasses.replace(dvs_gesture.PRESETS["nmnist"][1], output=_POINTS),
+            base=dataclasses.replace(dvs_gesture.PRESETS["nmnist"][1], n_validation_per_class=20,
+                                     output=_POINTS),
             axes=("model=akida_tiny,akida_small", "weight_bits=2,4", "act_bits=2,4",
                   "device=akd1000,akd1500"),
             name="nmnist",

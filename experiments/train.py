@@ -43,9 +43,9 @@ from experiments.training.runs import (
 
 _RANGES = {
     "seed": (0, 2**31 - 1), "alpha": (1 / 32, 8), "size": COUNT, "halvings": (0, 5),
-    "n_train": COUNT, "n_calibration": ANY, "float_epochs": ANY, "quantized_epochs": ANY,
-    "cycle_epochs": COUNT, "warmup_epochs": ANY, "batch_size": COUNT, "float_rates": ANY,
-    "quantized_rates": ANY, "weight_decay": ANY, "label_smoothing": (0, 0.99),
+    "n_train": COUNT, "n_validation": ANY, "n_calibration": ANY, "float_epochs": ANY,
+    "quantized_epochs": ANY, "cycle_epochs": COUNT, "warmup_epochs": ANY, "batch_size": COUNT,
+    "float_rates": ANY, "quantized_rates": ANY, "weight_decay": ANY, "label_smoothing": (0, 0.99),
     "average": (0, 0.999999), "shift": ANY, **options.RANGES,
 }  # fmt: skip
 
@@ -62,6 +62,8 @@ class Config(options.PressureOptions):
       data_dir: its folder, instead of its usual place.
       size: rows and columns of the images; the data set's own by default.
       n_train: use the first so many training examples in random order; all by default.
+      n_validation: hold out so many training examples, the same in every run, and test on them
+        instead of the test set: for choices among settings.
       bits: input weights, weights, activations; by default those the model is published with.
       layer_weight_bits: exceptions: a regular expression of layer names, and their weight bits;
         later ones win.
@@ -97,6 +99,7 @@ class Config(options.PressureOptions):
     data_dir: str | None = None
     size: int | None = None
     n_train: int | None = None
+    n_validation: int = 0
     bits: tuple[int, int, int] | None = None
     layer_weight_bits: tuple[tuple[str, int], ...] = ()
     layer_act_bits: tuple[tuple[str, int], ...] = ()

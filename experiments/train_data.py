@@ -107,8 +107,9 @@ def load(config: Any) -> TrainingData:
 def _streamed(config: Any) -> TrainingData:
     stream = open_stream(config.data, size=config.size, data_dir=config.data_dir)
     entry = CATALOGUE[config.data]
-    if config.n_train is not None:
-        raise ValueError(f"--n-train must be None for {config.data}, which is streamed whole")
+    if config.n_train is not None or config.n_validation:
+        raise ValueError(f"--n-train must be None and --n-validation 0 for {config.data}, which "
+                         "is streamed whole")  # fmt: skip
     return TrainingData(
         title=entry.title,
         class_names=stream.class_names,
@@ -121,17 +122,37 @@ def _streamed(config: Any) -> TrainingData:
 
 
 def _in_memory(dataset: LabelledSet, config: Any, augment: Augment | None = None) -> TrainingData:
-    train = dataset.train
+    train, test, title = dataset.train, dataset.test, dataset.title
+    if config.n_validation:
+        train, test = _hold_out(train, config.n_validation)
+        title += f", tested on {config.n_validation:,} held-out training examples"
     if config.n_train is not None:
         chosen = np.random.default_rng(config.seed).permutation(len(train.x))[: config.n_train]
-        train = Examples(train.x[chosen], train.y[chosen])
+        train = _choose(train, chosen)
     return TrainingData(
-        title=dataset.title,
+        title=title,
         class_names=dataset.class_names,
         train=train,
-        test=dataset.test,
+        test=test,
         fingerprint=fingerprint_arrays(*dataset.train, *dataset.test),
         source=dataset.source,
         terms=dataset.terms,
         augment=augment,
     )
+
+
+def _hold_out(train: Examples, n: int) -> tuple[Examples, Examples]:
+    """Return the training examples without some of them, and those; the same ones in every run.
+
+    Raises:
+      ValueError: if none would be left.
+    """
+    if n >= len(train.x):
+        raise ValueError(f"--n-validation must be less than the {len(train.x):,} training examples "
+                         f"there are, got {n:,}")  # fmt: skip
+    order = np.random.default_rng(0).permutation(len(train.x))
+    return _choose(train, order[n:]), _choose(train, order[:n])
+
+
+def _choose(examples: Examples, index: np.ndarray) -> Examples:
+    return Examples(examples.x[index], examples.y[index])

@@ -264,12 +264,22 @@ def _repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int | None:
 
 
 def _differences(name: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    stored, given = _flat(stored), _flat(given)
     keys = [key for key in {**stored, **given} if stored.get(key) != given.get(key)]
     parts = [f"{key} {_short(stored.get(key))}, now {_short(given.get(key))}" for key in keys]
     return (
         f"the study {name!r} was begun with other settings: {'; '.join(parts)}; give them again, "
         "or choose another --name"
     )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with those inside others under names such as base.seed."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = value if isinstance(value, dict) else {}
+        flat |= {f"{key}.{name}": one for name, one in inner.items()} or {key: value}
+    return flat
 
 
 def _short(value: Any) -> str:

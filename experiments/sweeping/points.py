@@ -22,7 +22,7 @@ from experiments.training.runs import Watch
 
 #: What can be optimized: unit, and direction.
 OBJECTIVES: dict[str, tuple[str, Direction]] = {
-    "accuracy": ("share of the test set, integer model", "maximize"),
+    "accuracy": ("share of the examples tested on, integer model", "maximize"),
     "energy_mj": ("modelled mJ per sample, idle power included", "minimize"),
     "dynamic_mj": ("modelled mJ per sample above idle", "minimize"),
     "latency_ms": ("modelled ms per sample", "minimize"),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from akida_jax.zoo import datasets
 from akida_jax.zoo.datasets import Examples
-from experiments import backbones, budget, budget_report
+from experiments import backbones, budget, budget_report, dvs_gesture
 from experiments.budget_networks import Loaded, Point, build, hold_back, points
 from experiments.training import origin, runs
 from experiments.training.runs import without_places
@@ -174,8 +174,31 @@ def test_recordings_are_held_back_by_class():
     assert [int(recording[0]) for recording in held.test.recordings] == [0, 4, 5]
     assert held.test.labels.tolist() == [1, 1, 0]
     assert held.test.durations_us == [7, 40, 50]
+    # The same for a choice among settings, which leaves the test recordings out.
+    train, held = dvs_gesture.hold_out(every, 2)
+    assert [int(recording[0]) for recording in train.recordings] == [0, 1]
+    assert [int(recording[0]) for recording in held.recordings] == [2, 3, 4, 5]
+    assert (held.labels.tolist(), held.durations_us) == ([0, 1, 1, 0], [20, 30, 40, 50])
     with pytest.raises(ValueError, match="'made-up' has 3 of class 0, 3 of class 1 to train with"):
         hold_back(every, 3)
+
+
+def test_gestures_are_tested_on_held_out_recordings(monkeypatch):
+    labels = np.array([0, 1, 0, 1], np.int32)
+    whole = datasets.EventDataset(
+        "made-up", ("a", "b"), (34, 34),
+        datasets.EventSplit(list("abcd"), labels, [1, 2, 3, 4]),
+        datasets.EventSplit(["t"], np.array([1], np.int32), [5]),
+    )  # fmt: skip
+    monkeypatch.setattr(dvs_gesture.datasets, "load_recordings", lambda name, **given: whole)
+    monkeypatch.setattr(dvs_gesture, "cut", lambda config, dataset: None)
+    for held, recordings in ((0, ("abcd", "t")), (1, ("ab", "cd"))):
+        config = dvs_gesture.Config(n_validation_per_class=held)
+        dataset, _ = dvs_gesture.load(config)
+        assert ["".join(dataset.train.recordings), "".join(dataset.test.recordings)] == [
+            *recordings
+        ]
+        assert ("held-out" in dvs_gesture._title(config)) == bool(held)
 
 
 def test_settings_are_checked():

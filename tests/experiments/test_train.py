@@ -114,6 +114,27 @@ def test_fewer_training_examples(halves):
     assert everything.fingerprint == chosen.fingerprint
 
 
+def test_training_examples_are_held_out_instead_of_the_test_set(halves):
+    config = dataclasses.replace(train.PRESETS["smoke"][1], n_train=None, n_validation=6)
+    every = make_set().train
+    held = [train_data.load(dataclasses.replace(config, seed=seed)) for seed in (0, 1)]
+    for data in held:
+        assert data.title == "bright halves, tested on 6 held-out training examples"
+        assert (data.n_train, len(data.test.x)) == (N_TRAIN - 6, 6)
+        # Each training example is on one side.
+        images = np.concatenate([data.train.x, data.test.x])
+        labels = np.concatenate([data.train.y, data.test.y])
+        pairs = {(image.tobytes(), int(y)) for image, y in zip(images, labels, strict=True)}
+        assert pairs == {(image.tobytes(), int(y)) for image, y in zip(*every, strict=True)}
+        assert len(pairs) == N_TRAIN
+    np.testing.assert_array_equal(held[0].test.x, held[1].test.x)
+    few = train_data.load(dataclasses.replace(config, n_train=5))
+    assert {image.tobytes() for image in few.train.x} <= {i.tobytes() for i in held[0].train.x}
+    assert train_data.load(dataclasses.replace(config, n_validation=0)).n_train == N_TRAIN
+    with pytest.raises(ValueError, match=r"--n-validation must be less than the 24 .* got 24"):
+        train_data.load(dataclasses.replace(config, n_validation=N_TRAIN))
+
+
 def test_calibration_samples_come_from_the_training_set(halves):
     data = train_data.load(train.PRESETS["smoke"][1])
     sample = data.sample(6, seed=3)
@@ -176,8 +197,9 @@ def test_a_downloaded_set_is_streamed(monkeypatch):
     assert opened == [("imagenette", {"size": 224, "data_dir": "here"})]
     assert (data.train, data.test, data.n_train) == (stream, stream, N_TRAIN)
     assert (data.fingerprint, data.title) == ("of folder", "Imagenette")
-    with pytest.raises(ValueError, match="--n-train must be None for imagenette"):
-        train_data.load(dataclasses.replace(config, n_train=5))
+    for changes in ({"n_train": 5}, {"n_validation": 5}):
+        with pytest.raises(ValueError, match="None and --n-validation 0 for imagenette, which is"):
+            train_data.load(dataclasses.replace(config, **changes))
 
 
 def test_missing_downloads_name_the_command(tmp_path):

@@ -1,5 +1,6 @@
 """What a study remembers: slots, losses, repeats. Several processes: test_workers_together."""
 
+import dataclasses
 import time
 
 import optuna
@@ -175,6 +176,10 @@ def test_other_settings_or_data_are_refused_by_name(config):
         made_up.open_study(other)
     with pytest.raises(ValueError, match='data_fingerprint "data", now "new"'):
         made_up.open_study(config, data="new")
+    base = dataclasses.replace(config.base, flip=True)
+    other = made_up.make_config(config.output, storage=config.storage, base=base)
+    with pytest.raises(ValueError, match=r"other settings: base.flip false, now true; give them"):
+        made_up.open_study(other)
 
 
 def test_more_trials_may_be_asked_for_later(config):
