@@ -1,6 +1,7 @@
 """Documents: their code runs, their links lead somewhere, the site builds without a warning."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -81,9 +82,35 @@ def test_links_within_the_repository_lead_somewhere(document):
             assert (document.parent / target.partition("#")[0]).exists(), target
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("mkdocs", reason="the site needs the extra docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site; a warning of the build is an error."""
+    for package in ("mkdocs", "latex2mathml"):
+        pytest.importorskip(package, reason="the site needs the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Convolutional" in (tmp_path / "api" / "model" / "index.html").read_text()
+    return folder
+
+
+def test_the_site_builds_without_a_warning(site):
+    assert "Convolutional" in (site / "api" / "model" / "index.html").read_text()
+    assert not list(site.rglob("*.py"))
+
+
+def test_formulas_of_the_site_need_no_script(site):
+    pages = {page.parent.name: page.read_text() for page in site.rglob("index.html")}
+    assert not [name for name, text in pages.items() if "arithmatex" in text]
+    assert {name for name, text in pages.items() if "<math" in text} == {"concepts", "learning"}
+    for name in ("concepts", "learning"):
+        written = re.findall(r"\$[^$`]+\$", (ROOT / "docs" / f"{name}.md").read_text())
+        assert pages[name].count("<math") == len(written) > 0
+
+
+@pytest.mark.parametrize("latex", [r"\nonsense x", r"\frac"])
+def test_a_formula_that_browsers_would_not_show_is_refused(latex):
+    pytest.importorskip("latex2mathml", reason="the site needs the extra docs")
+    formulas = runpy.run_path(str(ROOT / "docs" / "hooks" / "formulas.py"))
+    with pytest.raises(ValueError, match="formula"):
+        formulas["to_mathml"](latex, display=False)
