@@ -1,5 +1,7 @@
 """Documents: their code runs, their links lead somewhere, the site builds without a warning."""
 
+import html
+import json
 import re
 import runpy
 import subprocess
@@ -106,6 +108,22 @@ def test_formulas_of_the_site_need_no_script(site):
     for name in ("concepts", "learning"):
         written = re.findall(r"\$[^$`]+\$", (ROOT / "docs" / f"{name}.md").read_text())
         assert pages[name].count("<math") == len(written) > 0
+
+
+def test_the_site_shows_notebooks_as_pages(site):
+    overview = (site / "notebooks" / "index.html").read_text()
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        assert f'href="{path.stem}/"' in overview
+        assert f'{path.name}"' not in overview
+        shown = (site / "notebooks" / path.stem / "index.html").read_text()
+        assert f'href="../{path.name}"' in shown
+        assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        plain = html.unescape(re.sub(r"<[^>]*>", "", shown))
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                assert "".join(cell["source"]) in plain
 
 
 @pytest.mark.parametrize("latex", [r"\nonsense x", r"\frac"])
