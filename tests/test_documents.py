@@ -13,6 +13,7 @@ import pytest
 
 import akida_jax as aj
 from akida_jax import quant, zoo
+from experiments.sweeping import tables
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -34,6 +35,13 @@ def readme_names() -> dict:
     }
 
 
+def sweep_names() -> dict:
+    """Leave the table of the committed sweep where docs/sweeps.md reads it."""
+    result = json.loads((ROOT / "experiments" / "results" / "sweep_fashion.json").read_text())
+    tables.write_tables(result["rows"], Path("runs/sweep/fashion"))
+    return {}
+
+
 def own_names() -> dict:
     """Return the names behind the page that docs/budget.md goes on from."""
     return run_blocks("docs/own-training.md", {})
@@ -47,6 +55,7 @@ RUNNABLE = {
     "docs/looking.md": None,
     "docs/own-training.md": None,
     "docs/budget.md": own_names,
+    "docs/sweeps.md": sweep_names,
 }
 #: What trains or compiles for more than ten seconds.
 _SLOW = {"docs/budget.md"}
