@@ -55,8 +55,13 @@ RUNNABLE = {
     "docs/looking.md": None,
     "docs/own-training.md": None,
     "docs/budget.md": own_names,
+    "docs/learning.md": None,
+    "docs/deploy.md": None,
     "docs/sweeps.md": sweep_names,
+    "docs/cost-model.md": None,
 }
+#: Pages with tests of their own: here below, tests/interop and tests/export.
+ELSEWHERE = {"README.md", "docs/keras.md", "docs/exports.md"}
 #: What trains or compiles for more than ten seconds.
 _SLOW = {"docs/budget.md"}
 
@@ -83,6 +88,11 @@ def test_code_of_a_page_runs_from_top_to_bottom(name, tmp_path, monkeypatch, cap
     if name == "docs/budget.md":
         # Lies 2 % below on the training batches when it has settled; these are others.
         assert names["cost"].dynamic_mj < 1.1 * names["budget"].limit
+
+
+def test_every_page_with_code_is_tested():
+    with_code = {str(path.relative_to(ROOT)) for path in DOCUMENTS if code(path)}
+    assert with_code == set(RUNNABLE) | ELSEWHERE
 
 
 @pytest.mark.slow
