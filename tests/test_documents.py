@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,21 @@ def test_links_within_the_repository_lead_somewhere(document):
     for target in _LINK.findall(re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)):
         if not re.match(r"[a-z]+:", target) and not target.startswith("#"):
             assert (document.parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_reference_names_the_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation, page = ((ROOT / name).read_text() for name in ("CITATION.cff", "docs/citing.md"))
+    (bibtex,) = re.findall(r"^```bibtex\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    fields = dict(re.findall(r"^  (\w+) *= \{(.*)\},?$", bibtex, re.MULTILINE))
+    assert re.findall(r"^version: (\S+)$", citation, re.MULTILINE) == [project["version"]]
+    assert fields == {
+        "title": project["name"],
+        "author": f"{{{project['authors'][0]['name']}}}",
+        "version": project["version"],
+        "license": project["license"],
+    }
+    assert f"  - name: {project['authors'][0]['name']}\n" in citation
 
 
 @pytest.fixture(scope="module")
