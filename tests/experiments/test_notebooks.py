@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -126,10 +127,17 @@ def test_all_notebooks_begin_with_the_same_cell():
     assert [name for name in notebooks.NAMES if first_cell(name) != plain] == ["keras_to_c"]
 
 
-def test_the_first_cell_installs_an_uploaded_archive(tmp_path, monkeypatch):
+def build_archive(folder):
+    """Build the source archive that a reader uploads."""
     pytest.importorskip("hatchling")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
     subprocess.run(command, cwd=notebooks.ROOT, check=True, capture_output=True)
+    (archive,) = folder.glob("akida_jax-*.tar.gz")
+    return archive
+
+
+def test_the_first_cell_installs_an_uploaded_archive(tmp_path, monkeypatch):
+    build_archive(tmp_path)
     honest, asked = subprocess.run, []
 
     def run(arguments, **options):
@@ -156,6 +164,43 @@ def test_the_first_cell_installs_an_uploaded_archive(tmp_path, monkeypatch):
     assert {path.stem for path in (project / "docs" / "notebooks").iterdir()} == set(
         notebooks.NAMES
     )
+
+
+INSTALLED = """
+import pathlib, sys
+import akida_jax, akida_jax.quant
+from akida_jax import mapping, zoo
+modules = (akida_jax, akida_jax.quant, mapping, zoo)
+assert all(pathlib.Path(m.__file__).is_relative_to(sys.argv[1]) for m in modules), modules
+model = zoo.pretrained("gxnor_digits")  # a packaged file, as the cost law of the device is one
+placement = mapping.place(model, mapping.AKD1500)
+print(mapping.estimate(placement, {layer.name: 0.5 for layer in placement.layers}).latency_ms)
+"""
+
+
+@pytest.mark.slow
+def test_pip_installs_the_archive_whole(tmp_path):
+    """The folder that the first cell unpacks has links, which pip must follow."""
+    archive = build_archive(tmp_path)
+    subprocess.run(["tar", "xzf", archive], cwd=tmp_path, check=True)
+    folder = tmp_path / archive.name.removesuffix(".tar.gz")
+    for name, source in {"from_archive": archive, "from_folder": folder}.items():
+        target = tmp_path / name
+        options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", target]
+        command = [sys.executable, "-m", "pip", "install", *options, source]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told = subprocess.run(
+            [sys.executable, "-c", INSTALLED, target],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(target)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        assert float(told.stdout) > 0
+        assert not (target / "experiments").exists()  # those the first cell takes from the folder
 
 
 def test_without_an_archive_the_first_cell_says_what_to_upload(tmp_path, monkeypatch):
