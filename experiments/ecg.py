@@ -316,12 +316,7 @@ def run_fold(config: Config, this: Run, fold: Fold, console: Console) -> dict:
         quantize=functools.partial(
             _quantize, config, calibration=fold.train.x[order[: config.n_calibration]]
         ),
-        recipe=Recipe(
-            batch_size=config.batch_size,
-            loss=functools.partial(cross_entropy, smoothing=config.label_smoothing),
-            augment=augment_ecg if config.model == "ecg" else augment_spectrograms,
-            weight_decay=config.weight_decay,
-        ),
+        recipe=_recipe(config),
         seed=seed,
         measure=measure,
     )
@@ -347,6 +342,15 @@ def run_fold(config: Config, this: Run, fold: Fold, console: Console) -> dict:
         "history": history,
         "training_s": timings(0, history)["training"],
     }
+
+
+def _recipe(config: Config) -> Recipe:
+    return Recipe(
+        batch_size=config.batch_size,
+        loss=functools.partial(cross_entropy, smoothing=config.label_smoothing),
+        augment=augment_ecg if config.model == "ecg" else augment_spectrograms,
+        weight_decay=config.weight_decay,
+    )
 
 
 def score_model(fold: Fold, model: aj.Model) -> float:

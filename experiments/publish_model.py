@@ -332,16 +332,7 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
     model = aj.load(config.runs[0] / "model.akj")
     options = architecture_options(first, model)
     test = load_test(first["experiment"], settings(first))
-    reached = test.score(model)
-    if test.fingerprint != first["data_fingerprint"]:
-        raise ValueError(f"cannot publish: the run was made from other data, fingerprint "
-                         f"{first['data_fingerprint']}, now {test.fingerprint}")  # fmt: skip
-    if reached != first["accuracy"]["integer"] or test.n != first["n_test"]:
-        raise ValueError(
-            f"cannot publish: the model classifies {reached:.4%} of {test.n} test examples "
-            f"rightly, the run recorded {first['accuracy']['integer']:.4%} of {first['n_test']}; "
-            "the model is not that of the run, or the code computes something else"
-        )
+    _check_reached(test, test.score(model), first)
     zeros = 1 - np.count_nonzero(test.x) / test.x.size
     shares = {str(model.layers[0].name): zeros, **first["sparsity"]}
     forms = [f for f in FORMS if all(r["accuracy"].get(f) is not None for r in results)]
@@ -371,6 +362,20 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def _check_reached(test: Any, reached: float, recorded: dict) -> None:
+    """Refuse a model that does not score on the test examples what its run has recorded."""
+    if test.fingerprint != recorded["data_fingerprint"]:
+        raise ValueError(f"cannot publish: the run was made from other data, fingerprint "
+                         f"{recorded['data_fingerprint']}, now {test.fingerprint}")  # fmt: skip
+    accuracy = recorded["accuracy"]["integer"]
+    if reached != accuracy or test.n != recorded["n_test"]:
+        raise ValueError(
+            f"cannot publish: the model classifies {reached:.4%} of {test.n} test examples "
+            f"rightly, the run recorded {accuracy:.4%} of {recorded['n_test']}; "
+            "the model is not that of the run, or the code computes something else"
+        )
 
 
 def data_facts(result: dict) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The house itself: wheel, names, floors, sizes."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,27 @@ def test_no_module_is_longer_than_500_lines():
     lengths = {path: len(path.read_text().splitlines()) for path in paths}
     too_long = {str(path): n for path, n in lengths.items() if n > 500}
     assert not too_long
+
+
+def count_lines(function, lines):
+    """Lines of a function without docstring, comments and blank lines."""
+    (first, *_), told = function.body, ast.get_docstring(function, clean=False)
+    docstring = range(first.lineno, first.end_lineno + 1) if told is not None else ()
+    numbers = set(range(function.lineno, function.end_lineno + 1)) - set(docstring)
+    texts = [lines[number - 1].strip() for number in numbers]
+    return sum(bool(text) and not text.startswith("#") for text in texts)
+
+
+def test_no_function_is_longer_than_40_lines():
+    lengths = {}
+    for path in sources():
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and not path.is_relative_to(ROOT / "tests"):
+                lengths[f"{path}:{node.name}"] = count_lines(node, text.splitlines())
+    assert len(lengths) > 1000
+    assert max(lengths.values()) > 30
+    assert {name: n for name, n in lengths.items() if n > 40} == {}
 
 
 @pytest.mark.parametrize("room", ROOMS)

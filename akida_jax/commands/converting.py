@@ -50,21 +50,17 @@ def convert(
     )
     model = imported.model
     if imported.network is not None:
+        bits = bits or (8, 4, 4)
         if calibration is None:
             raise ValueError(
                 f"{source} is a float model; add --calibration FILE.npy, inputs from which the "
                 "ranges of its activations are chosen"
             )
         x = read_inputs(calibration, imported.network.input.input_shape)
-        bits = bits or (8, 4, 4)
-        twin = quantize(
-            imported.network,
-            bits=bits,
-            calibration=x,
-            weight_quantizer=weight_quantizer or "max_per_filter",
-        )
+        how = weight_quantizer or "max_per_filter"
+        twin = quantize(imported.network, bits=bits, calibration=x, weight_quantizer=how)
         model = convert_network(twin)
-    elif calibration is not None or bits is not None or weight_quantizer is not None or fuse:
+    elif any(option is not None for option in (calibration, bits, weight_quantizer)) or fuse:
         raise ValueError(
             f"{source} is quantized already; leave --calibration, --bits, --weight-quantizer and "
             "--fuse out"

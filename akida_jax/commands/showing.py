@@ -72,17 +72,7 @@ def show_events(
       fps: windows that an animation shows in a second.
       sort: put events into order of time instead of refusing a file whose time runs backward.
     """
-    if window_ms is not None and window_events is not None:
-        raise ValueError("--window-ms and --window-events exclude each other; give one")
-    _check_ranges({
-        "--window-ms": (0.001, _LONGEST_MS, [window_ms]),
-        "--window-events": (1, 2**40, [window_events]),
-        "--start-ms": (0, float(2**40), [start_ms]),
-        "--frames": (1, _MOST_FRAMES, [frames]),
-        "--fps": (0.1, 50, [fps]),
-        "--sensor": (1, _WIDEST, sensor or ()),
-        "--full": (1, MOST_LEVELS, [full]),
-    })  # fmt: skip
+    _check_windows(window_ms, window_events, start_ms, frames, fps, sensor, full)
     target = _check_suffix(output, (".gif", ".png"))
     animated = target.suffix.lower() == ".gif"
     look = EventLook(on=on, off=off, full=full)
@@ -111,13 +101,29 @@ def show_events(
     _report(target)
 
 
-def _check_ranges(options: dict[str, tuple[float, float, Sequence[float | None]]]) -> None:
-    """Refuse what is out of its range, all of it at once.
-
-    Args:
-      options: lowest and highest value of each, and its values; None where it is left out.
-    """
-    faults = [
+def _check_windows(
+    window_ms: float | None,
+    window_events: int | None,
+    start_ms: float,
+    frames: int,
+    fps: float,
+    sensor: tuple[int, int] | None,
+    full: int,
+) -> None:
+    """Refuse what is out of its range, all of it at once; None is left out."""
+    faults = []
+    if window_ms is not None and window_events is not None:
+        faults.append("--window-ms and --window-events exclude each other; give one")
+    options: dict[str, tuple[float, float, Sequence[float | None]]] = {
+        "--window-ms": (0.001, _LONGEST_MS, [window_ms]),
+        "--window-events": (1, 2**40, [window_events]),
+        "--start-ms": (0, float(2**40), [start_ms]),
+        "--frames": (1, _MOST_FRAMES, [frames]),
+        "--fps": (0.1, 50, [fps]),
+        "--sensor": (1, _WIDEST, sensor or ()),
+        "--full": (1, MOST_LEVELS, [full]),
+    }
+    faults += [
         f"{name} must be {low:g} to {high:g}, got {value:g}"
         for name, (low, high, values) in options.items()
         for value in values
