@@ -16,6 +16,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jax
 import numpy as np
 import optuna
 import tyro
@@ -30,11 +31,11 @@ from experiments.sweeping import outputs, space
 from experiments.sweeping.claims import SharedStudy
 from experiments.sweeping.points import OBJECTIVES, ImpossibleError, check_data, measure
 from experiments.sweeping.workers import Task, start_workers, work
+from experiments.training.options import DeviceName
 from experiments.training.runs import without_places
 
 SamplerName = Literal["grid", "random", "tpe", "nsga2"]
 PrunerName = Literal["none", "median", "hyperband"]
-DeviceName = Literal["akd1000", "akd1500"]
 
 _RANGES = {"trials": COUNT, "workers": COUNT, "seed": (0, 2**31 - 1), "batch": (1, 2**24 - 1),
            "grace_s": (0.1, math.inf), "choose": (0, math.inf)}  # fmt: skip
@@ -371,6 +372,10 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> dict
       program: name that help and errors show; that of the process if None.
     """
     config = read_settings(PRESETS, arguments, program)
+    if jax.distributed.is_initialized():
+        raise ValueError("each process of a sweep trains by itself, but these would share every "
+                         "training; start them without JAX_COORDINATOR_ADDRESS and "
+                         "AKIDA_JAX_HOSTS")  # fmt: skip
     console = Console()
     result = run(config, console)
     report(result, config.folder, console)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,6 +21,7 @@ STEP_RATE = 3.0
 _SAMPLE = 1024
 
 Sample = Callable[[int], Any]
+DeviceName = Literal["akd1000", "akd1500"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class PressureOptions:
     activity: Activity | None = None
     activity_weight: float = 0.0
     budget: str | None = None
-    device: str = "akd1000"
+    device: DeviceName = "akd1000"
     mapping_mode: mapping.Mode = "minimal"
     learn_steps: bool = False
     search_epochs: int | None = None

@@ -81,6 +81,13 @@ def test_settings_that_cannot_work_are_refused_at_once(monkeypatch, arguments, m
         sweep.main(["smoke", *arguments])
 
 
+def test_processes_that_train_together_are_refused(monkeypatch):
+    monkeypatch.setattr(sweep, "run", None)
+    monkeypatch.setattr(sweep.jax.distributed, "is_initialized", lambda: True)
+    with pytest.raises(ValueError, match="would share every training; start them without JAX_"):
+        sweep.main(["smoke"])
+
+
 def test_from_the_command_line():
     config = read_settings(sweep.PRESETS, ["gestures", "--base.bins", "3", "--axes", "bins=3,5",
                                            "--storage", "journal:x", "--trials", "2"])  # fmt: skip
