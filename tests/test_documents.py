@@ -132,6 +132,12 @@ def test_links_within_the_repository_lead_somewhere(document):
             assert (document.parent / target.partition("#")[0]).exists(), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_lists_within_lists_are_indented_as_the_site_needs_it(document):
+    """Four spaces: with three GitHub shows a list within a list, and the site one list."""
+    assert re.findall(r"^ {1,3}(?:[-*+]|\d+\.) .*", document.read_text(), re.MULTILINE) == []
+
+
 def test_the_reference_names_the_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation, page = ((ROOT / name).read_text() for name in ("CITATION.cff", "docs/citing.md"))
