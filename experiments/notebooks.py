@@ -35,7 +35,8 @@ Size = Literal["full", "smoke"]
 #: In the order of the document.
 NAMES = ("quickstart", "dvs_gestures", "few_shot", "sweep", "keras_to_c")
 #: What a notebook has drawn and the document shows, by its place in the notebook's folder.
-SHOWN = {"quickstart": "training.png", "dvs_gestures": "frames.png", "few_shot": "methods.png"}
+SHOWN = {"quickstart": "training.png", "dvs_gestures": "frames.png", "few_shot": "methods.png",
+         "sweep": "points/front.png"}  # fmt: skip
 _PACKAGES = ("ipykernel", "keras", "nbclient")
 
 

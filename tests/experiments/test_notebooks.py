@@ -258,7 +258,7 @@ def test_what_is_kept_joins_what_was_there(tmp_path, monkeypatch):
     picture = notebooks.drawn("quickstart", tmp_path / "runs" / "quickstart")
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"drawn")
-    for name, seconds in (("sweep", 90.0), ("quickstart", 30.0), ("sweep", 120.0)):
+    for name, seconds in (("keras_to_c", 90.0), ("quickstart", 30.0), ("keras_to_c", 120.0)):
         notebooks.keep({name: {"seconds": seconds, "processor_s": 60.0}}, tmp_path / "runs")
     assert document.read_text().splitlines() == [
         "before",
@@ -266,7 +266,7 @@ def test_what_is_kept_joins_what_was_there(tmp_path, monkeypatch):
         "| notebook | minutes | minutes of processor time |",
         "| --- | ---: | ---: |",
         "| quickstart.ipynb | 0.5 | 1.0 |",
-        "| sweep.ipynb | 2.0 | 1.0 |",
+        "| keras_to_c.ipynb | 2.0 | 1.0 |",
         "<!-- end -->",
         "behind",
     ]
