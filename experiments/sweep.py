@@ -350,7 +350,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
     table.add_column("trial", justify="right")
     names = [axis for axis in result["rows"][0] if axis.startswith("param.")]
     for name in (*names, *result["objectives"]):
-        table.add_column(name.removeprefix("param."), justify="right")
+        table.add_column(escape(name.removeprefix("param.")), justify="right")
     for row in result["rows"]:
         if row["trial"] in result["front"]:
             mark = " *" * (row["trial"] == result["chosen"])

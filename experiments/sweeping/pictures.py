@@ -40,13 +40,14 @@ def draw_front(result: Mapping[str, Any]) -> Figure:
 
 def _draw(result: Mapping[str, Any]) -> Figure:
     pairs = _pairs(result["objectives"])
-    figure = Figure(figsize=(1 + 5.4 * len(pairs), 4.2))
+    figure = Figure(figsize=(2.7 + 5.4 * len(pairs), 4.2), layout="constrained")
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]
     for axis, (across, up) in zip(panels, pairs, strict=True):
         _draw_panel(axis, result, across, up)
-    panels[0].legend(loc="best")
+    # Beside the points: within the axes it would cover some.
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
     figure.suptitle(style.plain(result["title"]))
-    figure.tight_layout()
     return figure
 
 

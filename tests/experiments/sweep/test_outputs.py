@@ -156,6 +156,10 @@ def test_pictures_of_one_and_more_objectives(finished, objectives, tmp_path):
     # Every complete trial is there: four points in two groups, and the front again.
     points = [len(c.get_offsets()) for c in drawn.axes[0].collections]
     assert sum(points[:2]) == 4
+    # The legend covers no axes.
+    drawn.savefig(tmp_path / "front.png")
+    (legend,) = drawn.legends
+    assert not any(legend.get_window_extent().overlaps(axis.bbox) for axis in drawn.axes)
 
 
 def test_the_picture_always_is_the_same(finished):

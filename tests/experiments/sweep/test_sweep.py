@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,14 @@ def test_settings_that_cannot_work_are_refused_at_once(monkeypatch, arguments, m
     monkeypatch.setattr(sweep, "run", None)
     with pytest.raises(ValueError, match=message):
         sweep.main(["smoke", *arguments])
+
+
+def test_the_front_names_the_layers_of_an_axis(capsys):
+    row = {"trial": 0, "state": "complete", "param.weight_bits[fc_1]": 2, "accuracy": 0.5}
+    result = {"title": "made up", "objectives": ["accuracy"], "rows": [row], "front": [0],
+              "chosen": 0}  # fmt: skip
+    sweep.report(result, Path("runs"), sweep.Console(width=120))
+    assert "weight_bits[fc_1]" in capsys.readouterr().out
 
 
 def test_processes_that_train_together_are_refused(monkeypatch):
