@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import statistics
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from akida_jax.mapping.calibration.measurements import read_paper
 from experiments import backbone_report, backbones, faces, train
 from experiments.paper_tables import random_model
 from experiments.records.documents import fill
+from experiments.training.runs import without_places
 
 
 def row(network, seed, *, share, fps, events=(100.0, 40.0, 8.0), alpha=0.5):
@@ -120,14 +122,62 @@ def test_the_document_is_made_from_the_results():
 def test_the_committed_results_are_whole():
     results = backbone_report.stored()
     assert results
+    presets = {config.data: config for _, config in backbones.PRESETS.values()}
     for one in results:
-        assert backbone_report.pairs(one)
+        preset = without_places(
+            json.loads(json.dumps(dataclasses.asdict(presets[one["config"]["data"]])))
+        )
+        del preset["collect"]
+        assert one["config"] == preset
+        found = {(row["network"], row["alpha"], row["seed"]) for row in one["points"]}
+        assert found == set(
+            itertools.product(backbones.NETWORKS, preset["alphas"], preset["seeds"])
+        )
         assert len({point["data_fingerprint"] for point in one["points"]}) == 1
         assert len({(point["n_train"], point["n_test"]) for point in one["points"]}) == 1
         for point in one["points"]:
             assert point["potentials_equal"] == {"dense": True, "event": True}
             assert point["accuracy"]["quantized"] == point["accuracy"]["integer"]
             assert not any(code.endswith("-dirty") for code in point["code"])
+
+
+def test_the_prose_says_what_the_tables_say():
+    """What stands beside the tables in words is written by hand: it must not outlive them."""
+    text = " ".join(backbone_report.DOCUMENT.read_text().split())
+    quarter, half, faces = (
+        p for one in backbone_report.stored() for p in backbone_report.pairs(one)
+    )
+    accurate = {pair.where: pair.changes(backbone_report.accuracy("integer"))
+                for pair in (quarter, half, faces)}  # fmt: skip
+    means = {where: statistics.mean(changes) for where, changes in accurate.items()}
+    for form in ("float", "integer"):
+        for pair in (quarter, half):
+            assert min(pair.changes(backbone_report.accuracy(form))) > 0
+    assert sum(change < 0 for change in accurate[faces.where]) == 1
+    assert f"by {means[quarter.where]:.2f} % in the mean at width 0.25 and by" in text
+    assert f"and by {means[half.where]:.2f} % at 0.5" in text
+    assert f"no difference is shown: {means[faces.where]:.2f} % in the mean" in text
+    fired, fast = (
+        half.changes(backbone_report.events),
+        half.changes(backbone_report.modelled("fps")),
+    )
+    assert max(fired) < 0 < min(fast)
+    assert f"fires {-statistics.mean(fired):.1f} % fewer events, so it is modelled " in text
+    assert f"it is modelled {statistics.mean(fast):.1f} % faster" in text
+    for pair in (quarter, faces):
+        for name in ("fps", "total_mj", "dynamic_mj"):
+            changes = pair.changes(backbone_report.modelled(name))
+            assert abs(statistics.mean(changes)) < 1
+            assert min(changes) < 0 < max(changes)
+    for pair in (quarter, half, faces):
+        assert max(map(abs, pair.changes(backbone_report.modelled("power_mw")))) < 0.1
+    counted = [
+        [statistics.mean(pair.changes(quantity)) for pair in (quarter, half, faces)]
+        for quantity in (lambda row: sum(row["macs"].values()), backbone_report.operations)
+    ]
+    times = [1 + change / 100 for change in counted[0]]
+    assert f"{min(times):.1f} to {max(times):.1f} times the multiply-accumulates" in text
+    assert f"and {min(counted[1]):.0f} to {max(counted[1]):.0f} % more synaptic" in text
 
 
 @pytest.mark.parametrize(("data", "kind"), [("fashion-mnist", train), ("orl-faces", faces)])
