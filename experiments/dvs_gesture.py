@@ -119,7 +119,17 @@ class Config(options.PressureOptions):
 
     def __post_init__(self):
         """Refuse what would fail only in the middle of a run, or after it."""
-        check_settings(self, _RANGES, _CHOICES, others=self.faults())
+        check_settings(self, _RANGES, _CHOICES, others=[*self.faults(), *self._held_out_faults()])
+
+    def _held_out_faults(self) -> list[str]:
+        """Return why no recordings can be held out, in words; only of data known beforehand."""
+        held, there = self.n_validation_per_class, self.n_train_per_class
+        if self.data == "clips" and held:
+            return ["--n-validation-per-class must be 0 for clips, one recording of each class"]
+        if self.data == "synthetic" and held >= there:
+            return [f"--n-validation-per-class must be less than the {there} of "
+                    f"--n-train-per-class, got {held}"]  # fmt: skip
+        return []
 
     @property
     def folder(self) -> Path:
@@ -390,7 +400,7 @@ def report(result: dict, folder: Path, console: Console) -> None:
     table.add_row("quantized", f"{accuracy['quantized']:.2%}", "Flax, straight-through")
     table.add_row("integer", f"{accuracy['integer']:.2%}", "dense = event executor")
     console.print(table)
-    layers = Table(title="share of zeros in each layer's output, test set")
+    layers = Table(title="share of zeros in each layer's output, windows tested on")
     layers.add_column("layer")
     layers.add_column("sparsity", justify="right")
     layers.add_column("synaptic operations", justify="right")
@@ -401,8 +411,8 @@ def report(result: dict, folder: Path, console: Console) -> None:
         layers.add_row(name, f"{sparsity:.1%}", f"{operations:,.0f}", f"{share:.1%}")
     console.print(layers)
     console.print(
-        f"{result['n_test']} test windows; {result['potentials_compared']:,} potentials of the "
-        "quantized network, dense and event executor compared: all equal."
+        f"{result['n_test']} windows tested on; {result['potentials_compared']:,} potentials of "
+        "the quantized network, dense and event executor compared: all equal."
     )
     options.report_cost(result, console)
     console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)

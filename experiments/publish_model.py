@@ -326,9 +326,11 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
     """Return the card of the first run's model.
 
     Raises:
-      ValueError: if the model does not reach the recorded accuracy.
+      ValueError: if the model does not reach the recorded accuracy, or was tested on held-out
+        training examples.
     """
     first = results[0]
+    _check_tested(first["config"])
     model = aj.load(config.runs[0] / "model.akj")
     options = architecture_options(first, model)
     test = load_test(first["experiment"], settings(first))
@@ -362,6 +364,14 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
         "size_bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+
+
+def _check_tested(trained: dict) -> None:
+    """Refuse a run whose accuracy was to choose settings by."""
+    held = [name for name in ("n_validation", "n_validation_per_class") if trained.get(name)]
+    if held:
+        raise ValueError(f"cannot publish: the run was tested on held-out training examples "
+                         f"({held[0]} {trained[held[0]]}); train it again without")  # fmt: skip
 
 
 def _check_reached(test: Any, reached: float, recorded: dict) -> None:

@@ -161,9 +161,10 @@ def _faults(config: Config) -> list[str]:
 def _base_faults(config: Config) -> list[str]:
     """Return the chip and mode that the base names for itself, in words."""
     faults = []
+    varied = [text.partition("=")[0].strip() for text in config.axes]
     for name, field in space.PLACED_FIELDS.items():
         own, shared = getattr(config.base, field), getattr(config, name)
-        if own not in (shared, getattr(type(config.base), field)):
+        if name not in varied and own not in (shared, getattr(type(config.base), field)):
             faults.append(f"--base.{field.replace('_', '-')} {own}: a sweep trains for the {name} "
                           f"that it prices; give --{name}, or an axis {name}=...")  # fmt: skip
     return faults

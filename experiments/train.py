@@ -368,8 +368,8 @@ def report(result: dict, folder: Path, console: Console) -> None:
             table.add_row(form, f"{value:.2%}", by[form])
     console.print(table)
     console.print(
-        f"{result['n_test']:,} test examples; {result['potentials_compared']:,} potentials of the "
-        "quantized network, dense and event executor compared: all equal."
+        f"{result['n_test']:,} examples tested on; {result['potentials_compared']:,} potentials of "
+        "the quantized network, dense and event executor compared: all equal."
     )
     options.report_cost(result, console)
     console.print(f"Pictures, model and JSON: {folder}/", soft_wrap=True, highlight=False)

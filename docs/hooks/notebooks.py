@@ -35,5 +35,5 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Lead links to notebooks to their pages; MkDocs calls this."""
+    """Let links to notebooks lead to their pages; MkDocs calls this."""
     return _LINK.sub(r"\1.md)", markdown) if page.file.generated_by is None else markdown

@@ -76,8 +76,8 @@ def _tested_on(result: Result) -> str:
     base = result["settings"]["base"]
     if base.get("n_validation") or base.get("n_validation_per_class"):
         return "training examples that were held out; the test set was not looked at"
-    return ("the whole test set, which so has chosen the front too: the accuracy of a chosen "
-            "setting is a little flattered")  # fmt: skip
+    return ("the whole test set. It has also chosen the front, so the accuracy of a chosen setting "
+            "is a little flattered")  # fmt: skip
 
 
 def _front(result: Result) -> str:
@@ -167,9 +167,10 @@ def _without_result(result: Result) -> str:
         )
     body = "\n".join(lines)
     return (
-        "<section><h2>Trials without a result</h2>\n<p>impossible: the chip cannot hold it, or no "
-        "training can meet its budget; lost: its worker ended; interrupted: its worker was "
-        'stopped; pruned: behind the others.</p>\n<div class="scroll"><table><thead><tr>'
+        "<section><h2>Trials without a result</h2>\n<p>impossible: the chip cannot hold it, no "
+        "training can meet its budget, or its settings exclude each other; lost: its worker "
+        "ended; interrupted: its worker was stopped; pruned: behind the others.</p>\n"
+        '<div class="scroll"><table><thead><tr>'
         "<th>trial</th><th>state</th><th>settings</th><th>reason</th><th>repeated by</th></tr>"
         "</thead>\n<tbody>\n"
         f"{body}\n</tbody></table></div></section>"
@@ -184,8 +185,9 @@ def _chosen(result: Result) -> str:
     return (
         f"<section><h2>Trial {row['trial']}: {_text(row['title'])}</h2>\n"
         f"<p>{_text(settings)}. On {_text(row['device'])}, mode {_text(row['mode'])}, batch "
-        f"{row['batch']}: <b>{100 * row['accuracy']:.2f} %</b> of {row['n_test']:,} test examples "
-        f"(float {_percent(row['float_accuracy'])}), <b>{row['energy_mj']:.4f} mJ</b> and "
+        f"{row['batch']}: <b>{100 * row['accuracy']:.2f} %</b> of {row['n_test']:,} examples "
+        f"tested on (float {_percent(row['float_accuracy'])}), "
+        f"<b>{row['energy_mj']:.4f} mJ</b> and "
         f"<b>{row['latency_ms']:.3f} ms</b> per sample, modelled, on {row['nps']} neural "
         f"processors; trained on {row['n_train']:,}, seed {row['seed']}.</p>\n"
         f"<h3>Modelled cost of each layer</h3>\n{_layers(row['layers'])}\n"

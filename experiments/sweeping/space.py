@@ -7,7 +7,8 @@ behind it for a logarithmic scale. NAME is
 - the bits of the layers whose name matches a regular expression:
   ``weight_bits[separable_.*]=2,4``, ``act_bits[conv_1]=2,4``;
 - ``device`` or ``mode`` of the placement, which take no training of their own, unless training
-  itself looks at the modelled cost: then a point is trained for the chip that it is priced on.
+  itself looks at the modelled cost, by a budget or an activity in physical units: then a point is
+  trained for the chip that it is priced on.
 """
 
 import dataclasses
@@ -32,6 +33,10 @@ PLACEMENT_AXES: Mapping[str, tuple[str, ...]] = {
 PLACED_FIELDS: Mapping[str, str] = {"device": "device", "mode": "mapping_mode"}
 #: Fields of an experiment's settings that say where things lie, and nothing of the result.
 _PLACES = ("output", "restart", "data_dir", "keep")
+#: Fields that choose the examples tested on: of other examples accuracies cannot be compared.
+_TESTED_ON = ("n_validation", "n_validation_per_class")
+#: What presses on activity without a look at what it costs.
+_BLIND = (None, "l1", "hoyer")
 _LAYER_FIELDS = {"weight_bits": "layer_weight_bits", "act_bits": "layer_act_bits"}
 _LAYER_AXIS = re.compile(r"(weight_bits|act_bits)\[(.+)\]")
 
@@ -152,7 +157,8 @@ def _hint(name: str, base: Any) -> Any:
         except re.error as error:
             raise ValueError(f"axis {name!r}: no regular expression: {error}") from None
         return typing.Literal[2, 4] if layers[1] == "weight_bits" else typing.Literal[1, 2, 4]
-    known = sorted(fields - {*_PLACES, *_LAYER_FIELDS.values(), *PLACED_FIELDS.values()})
+    others = {*_PLACES, *_TESTED_ON, *_LAYER_FIELDS.values(), *PLACED_FIELDS.values()}
+    known = sorted(fields - others)
     if name not in known:
         raise ValueError(
             f"axis {name!r}: the settings have no such field; there are {', '.join(known)}, "
@@ -268,7 +274,8 @@ def _with_changes(base: Any, changes: dict[str, Any], placed: Mapping[str, Any])
     unpressed = {"activity": None, "activity_weight": 0.0}
     if any(name in changes and changes[name] == none for name, none in unpressed.items()):
         changes = {**changes, **unpressed}
-    if any(changes.get(name, getattr(base, name)) is not None for name in ("activity", "budget")):
+    activity, budget = (changes.get(name, getattr(base, name)) for name in ("activity", "budget"))
+    if activity not in _BLIND or budget is not None:
         changes = {**changes, **{PLACED_FIELDS[name]: value for name, value in placed.items()}}
     return dataclasses.replace(base, **changes)
 

@@ -180,17 +180,19 @@ def start_workers(function: Callable[[Any], None], argument: Any, n: int) -> lis
         context.Process(target=_run_worker, args=(function, argument, faults), name=f"worker {i}")
         for i in range(1, n + 1)
     ]
-    started: list[Any] = []
+
+    def started() -> list[Any]:
+        return [process for process in processes if process.pid is not None]
+
     try:
         # Ctrl-C reaches every process of a terminal; SIGTERM reaches this one alone.
-        with _stopped_by_termination(lambda: [process.terminate() for process in started]):
+        with _stopped_by_termination(lambda: [process.terminate() for process in started()]):
             for process in processes:
                 process.start()
-                started.append(process)
             for process in processes:
                 process.join()
     except KeyboardInterrupt:
-        for process in started:
+        for process in started():
             process.join()
         raise
     texts = []

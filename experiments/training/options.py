@@ -157,13 +157,13 @@ def report_cost(result: dict, console: Console) -> None:
         return
     parts = [f"{cost[name]:.5g} {mapping.UNITS[name]}{' dynamic' * (name == 'dynamic')}"
              for name in mapping.QUANTITIES]  # fmt: skip
-    console.print(f"Modelled on {cost['device']}, test examples: {', '.join(parts)}.")
+    console.print(f"Modelled on {cost['device']}, examples tested on: {', '.join(parts)}.")
     if "budget" not in cost:
         return
     verdicts = {
         (True, True): "is met",
-        (True, False): "is met on the test examples, not on those of training",
-        (False, True): "is met on the training examples, not on those of the test; aim lower",
+        (True, False): "is met on the examples tested on, not on those of training",
+        (False, True): "is met on the training examples, not on those tested on; aim lower",
         (False, False): "is not met; train longer, use a smaller network or allow more",
     }
     verdict = verdicts[cost["met"], cost["met_in_training"]]

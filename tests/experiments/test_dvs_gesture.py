@@ -90,6 +90,7 @@ def test_settings_decide_the_folder():
         "train_stride_ms": 1.0, "test_stride_ms": 1.0, "float_rates": (0.1, 0.2),
         "quantized_rates": (0.1, 0.2), "rotation": 0.5, "translation": 0.5,
         "weight_quantizer": "std", "duration_ms": 1.0, "weight_bits": 2, "act_bits": 2,
+        "n_validation_per_class": 9,
     }  # fmt: skip
     folders = {config.folder}
     for field in dataclasses.fields(config):
@@ -185,6 +186,14 @@ def test_a_window_longer_than_the_recordings_is_refused(tmp_path):
         (["--window-ms", "nan"], "--window-ms must be at least 0.001, got nan"),
         (["--train-stride-ms", "0"], "--train-stride-ms must be at least 0.001, got 0"),
         (["--float-rates", "0", "inf"], "--float-rates must be at least 0, got inf"),
+        (
+            ["--n-validation-per-class", "5", "--n-train-per-class", "5"],
+            "--n-validation-per-class must be less than the 5 of --n-train-per-class, got 5",
+        ),
+        (
+            ["--data", "clips", "--n-validation-per-class", "1"],
+            "--n-validation-per-class must be 0 for clips, one recording of each class",
+        ),
         (["--rotation", "1.5"], "--rotation must be 0 to 1, got 1.5"),
         (["--bins", "0", "--batch-size", "0"], "--bins must be .*got 0; --batch-size must be "),
     ],
@@ -249,7 +258,7 @@ def test_report(float_epochs, tmp_path):
     assert ("80.00%" in text) == bool(float_epochs)
     assert text.count("75.00%") == 2
     assert re.search(r"conv_0 +│ +90\.0% │ +12,346 │ +12\.3%", text)
-    assert "12 test windows; 36 potentials" in text
+    assert "12 windows tested on; 36 potentials" in text
     assert f"{tmp_path}/" in text
 
 

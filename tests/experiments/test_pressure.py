@@ -392,7 +392,7 @@ def test_the_command_trains_to_a_budget(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("met", "in_training", "words"),
-    [(True, True, "is met."), (False, True, "training examples, not on those of the test"),
+    [(True, True, "is met."), (False, True, "training examples, not on those tested on"),
      (False, False, "is not met; train longer"), (True, False, "not on those of training.")],
 )  # fmt: skip
 def test_the_report_says_whether_the_budget_is_met(capsys, met, in_training, words):

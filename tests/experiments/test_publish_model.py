@@ -121,6 +121,13 @@ def test_a_run_that_proves_nothing_is_refused(make_run, publish, tmp_path, chang
 
 
 @pytest.mark.usefixtures("examples")
+def test_a_run_to_choose_settings_by_is_refused(make_run, publish):
+    settings = {**model_card(NAME).settings, "n_validation_per_class": 3}
+    config = {**settings, "seed": 0, "output": "/somewhere", "restart": False, "data_dir": None}
+    with pytest.raises(ValueError, match=r"tested on held-out .* \(n_validation_per_class 3\)"):
+        publish(make_run(config=config))
+
+
 def test_runs_must_differ_in_the_seed_alone(make_run, publish):
     first = make_run(0)
     with pytest.raises(ValueError, match=r"the seeds \[0, 0\]; each must have its own, or"):

@@ -127,7 +127,7 @@ def test_the_page_is_whole_escaped_and_loads_nothing(finished):
         "3 of 4 complete trials are on the front",
         "All 6 trials",
         "expected error: unknown & large",
-        "66.67 % of 20 test examples",
+        "66.67 % of 20 examples tested on",
         "modelled",
         f"optuna {result['versions']['optuna']}",
         "sampler 0, training 0",

@@ -153,8 +153,11 @@ def test_a_point_is_trained_for_the_chip_that_it_is_priced_on():
     (low, none) = all_points("budget=5mJ,none", device="akd1500", mode="hw_pr")
     assert (low.settings.device, low.settings.mapping_mode) == ("akd1500", "hw_pr")
     assert none.settings == BASE
-    with pytest.raises(ValueError, match="axis 'mapping_mode': the settings have no such field"):
-        parse("mapping_mode=minimal,all_nps")
+    blind = all_points(*texts, base=train.Config(activity="l1", activity_weight=1.0))
+    assert len({point.settings.folder for point in blind}) == 1
+    for name in ("mapping_mode", "n_validation"):
+        with pytest.raises(ValueError, match=f"axis '{name}': the settings have no such field"):
+            parse(f"{name}=1,2")
 
 
 def test_a_value_is_refused_only_if_no_other_axis_makes_it_possible():

@@ -72,7 +72,8 @@ def test_presets(name):
         (["--name", "a/b"], "--name must be the name of a folder, got 'a/b'"),
         (["--workers", "0"], "--workers must be at least 1, got 0"),
         (["--base.restart"], "--base.restart would forget runs in every trial"),
-        (["--base.device", "akd1500"], "--base.device akd1500: a sweep trains for the device that"),
+        (["--base.device", "akd1500", "--axes", "seed=0,1"],
+         "--base.device akd1500: a sweep trains for the device that it prices; give --device"),
         (["--base.batch-size", "0"], "--batch-size must be at least 1, got 0"),
     ],
 )  # fmt: skip
