@@ -45,17 +45,15 @@ def _draw_bars(axis: Axes, result: dict) -> None:
     rows = result["few_shot"]
     names = list(next(iter(rows.values()))["accuracy"])
     width = 0.8 / len(names)
-    lowest = 100.0
     for i, (name, colour) in enumerate(zip(names, style.PALETTE[:4], strict=True)):
         values = [row["accuracy"][name] for row in rows.values()]
         means = [value["mean"] for value in values]
-        lowest = min(lowest, *means)
         places = [place + (i - (len(names) - 1) / 2) * width for place in range(len(rows))]
         axis.bar(places, means, width, yerr=[value["interval"] for value in values],
                  color=colour, label=name, error_kw={"lw": 1})  # fmt: skip
         for place, mean in zip(places, means, strict=True):
             axis.text(place, mean + 0.8, f"{mean:.1f}", ha="center", fontsize=style.SMALLEST)
-    axis.set_ylim(max(0, lowest - 15), 104)
+    axis.set_ylim(0, 104)
     axis.set_xticks(range(len(rows)), [f"{shots}-shot" for shots in rows])
     axis.set_ylabel(f"accuracy of {len(result['new_names'])} new classes, %")
     axis.grid(axis="y")
