@@ -35,6 +35,7 @@ from experiments import dvs_gesture, ecg, train_data
 from experiments.presets import run_command
 from experiments.records.files import write_json, write_text
 from experiments.records.provenance import uncommitted
+from experiments.training.options import HELD_OUT
 from experiments.training.recipes import Phase
 from experiments.training.runs import without_places
 
@@ -368,7 +369,7 @@ def make_card(config: Config, results: list[dict], content: bytes) -> dict:
 
 def _check_tested(trained: dict) -> None:
     """Refuse a run whose accuracy was to choose settings by."""
-    held = [name for name in ("n_validation", "n_validation_per_class") if trained.get(name)]
+    held = [name for name in HELD_OUT if trained.get(name)]
     if held:
         raise ValueError(f"cannot publish: the run was tested on held-out training examples "
                          f"({held[0]} {trained[held[0]]}); train it again without")  # fmt: skip

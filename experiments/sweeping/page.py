@@ -9,6 +9,7 @@ from typing import Any
 from experiments.sweeping.page_style import SCRIPT, STYLE
 from experiments.sweeping.pictures import front_svg
 from experiments.sweeping.points import OBJECTIVES
+from experiments.training.options import HELD_OUT
 
 Result = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -74,7 +75,7 @@ def _header(result: Result) -> str:
 def _tested_on(result: Result) -> str:
     """Return what chose the front, in words."""
     base = result["settings"]["base"]
-    if base.get("n_validation") or base.get("n_validation_per_class"):
+    if any(base.get(name) for name in HELD_OUT):
         return "training examples that were held out; the test set was not looked at"
     return ("the whole test set. It has also chosen the front, so the accuracy of a chosen setting "
             "is a little flattered")  # fmt: skip

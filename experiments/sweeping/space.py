@@ -23,6 +23,8 @@ from typing import Any
 import optuna
 
 from akida_jax import mapping
+from experiments.training.options import HELD_OUT
+from experiments.training.pressure import BASELINES
 
 #: Axes that act on the trained model, and their values.
 PLACEMENT_AXES: Mapping[str, tuple[str, ...]] = {
@@ -33,10 +35,6 @@ PLACEMENT_AXES: Mapping[str, tuple[str, ...]] = {
 PLACED_FIELDS: Mapping[str, str] = {"device": "device", "mode": "mapping_mode"}
 #: Fields of an experiment's settings that say where things lie, and nothing of the result.
 _PLACES = ("output", "restart", "data_dir", "keep")
-#: Fields that choose the examples tested on: of other examples accuracies cannot be compared.
-_TESTED_ON = ("n_validation", "n_validation_per_class")
-#: What presses on activity without a look at what it costs.
-_BLIND = (None, "l1", "hoyer")
 _LAYER_FIELDS = {"weight_bits": "layer_weight_bits", "act_bits": "layer_act_bits"}
 _LAYER_AXIS = re.compile(r"(weight_bits|act_bits)\[(.+)\]")
 
@@ -157,7 +155,8 @@ def _hint(name: str, base: Any) -> Any:
         except re.error as error:
             raise ValueError(f"axis {name!r}: no regular expression: {error}") from None
         return typing.Literal[2, 4] if layers[1] == "weight_bits" else typing.Literal[1, 2, 4]
-    others = {*_PLACES, *_TESTED_ON, *_LAYER_FIELDS.values(), *PLACED_FIELDS.values()}
+    # Accuracies on other examples cannot be compared.
+    others = {*_PLACES, *HELD_OUT, *_LAYER_FIELDS.values(), *PLACED_FIELDS.values()}
     known = sorted(fields - others)
     if name not in known:
         raise ValueError(
@@ -275,7 +274,7 @@ def _with_changes(base: Any, changes: dict[str, Any], placed: Mapping[str, Any])
     if any(name in changes and changes[name] == none for name, none in unpressed.items()):
         changes = {**changes, **unpressed}
     activity, budget = (changes.get(name, getattr(base, name)) for name in ("activity", "budget"))
-    if activity not in _BLIND or budget is not None:
+    if activity not in (None, *BASELINES) or budget is not None:
         changes = {**changes, **{PLACED_FIELDS[name]: value for name, value in placed.items()}}
     return dataclasses.replace(base, **changes)
 

@@ -16,6 +16,8 @@ from experiments.training.recipes import Phase
 
 RANGES = {"activity_weight": ANY, "search_epochs": COUNT}
 CHOICES: dict[str, Any] = {"device": tuple(mapping.DEVICES), "mapping_mode": mapping.MODES}
+#: Settings that hold training examples out, to test on; an experiment has one of them, or none.
+HELD_OUT = ("n_validation", "n_validation_per_class")
 #: Learned steps move at so many times the weights' rate.
 STEP_RATE = 3.0
 _SAMPLE = 1024

@@ -16,6 +16,8 @@ from akida_jax import mapping, quant
 
 Activity = Literal["l1", "hoyer", "energy", "dynamic", "latency", "events", "nps", "size"]
 ACTIVITIES: tuple[Activity, ...] = get_args(Activity)
+#: Regularizers that do not look at what an event costs, functions of the levels that fired.
+BASELINES: Mapping[str, Any] = {"l1": quant.mean_level, "hoyer": quant.hoyer_square}
 #: Quantities that no weight moves, only the choice of its width.
 _OF_WIDTHS = ("nps", "size")
 _PIECE = 256
@@ -140,10 +142,9 @@ class NetworkPressure:
         figures: dict[Any, Any] = self.plan.figures(shares, probabilities)
         fired = [y for (_, y), layer in zip(outputs, network.layers, strict=True)
                  if layer.spec.activation]  # fmt: skip
-        baselines = {"l1": quant.mean_level, "hoyer": quant.hoyer_square}
         total, settings = jnp.float32(0), self.settings
         for weight, activity in zip(state.weights, settings.activities, strict=True):
-            term = baselines[activity](fired) if activity in baselines else figures[activity]
+            term = BASELINES[activity](fired) if activity in BASELINES else figures[activity]
             total = total + weight * term
         multiplier = state.multiplier
         if multiplier is not None and settings.budget is not None:
